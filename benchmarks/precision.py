@@ -71,7 +71,11 @@ def main() -> None:
     command = " ".join(["python", "benchmarks/precision.py", *sys.argv[1:]])
     head = {"format": 1, "benchmark": "precision", "tiny": False, "commands": [command], **facts()}
     with ThreadPoolExecutor(args.at_once) as pool:
-        begun = {(family, name): pool.submit(train, family, name, args) for family in families for name in formats}
+        begun = {
+            (family, name): pool.submit(train, family, FORMATS[name], args.image_steps, args.at_once, reads=args.likeness)
+            for family in families
+            for name in formats
+        }
         for family in families:
             runs: dict[str, Run] = {}
             rungs: dict[str, dict[str, Any]] = {}
@@ -83,12 +87,12 @@ def main() -> None:
             print("\n".join(table(family, rungs)), flush=True)
 
 
-def train(family: str, name: str, args: argparse.Namespace) -> Run:
-    """One run."""
-    threads = max(1, len(os.sched_getaffinity(0)) // args.at_once)
+def train(family: str, own: Mapping[str, str], image_steps: int, at_once: int, *, reads: bool = False) -> Run:
+    """One of so many runs at once, with settings of its own; `reads`: with the likeness of its images."""
+    threads = max(1, len(os.sched_getaffinity(0)) // at_once)
     settings = {
-        **FORMATS[name],
-        "schedule.image_steps": str(args.image_steps),
+        **own,
+        "schedule.image_steps": str(image_steps),
         "samples.every_image_steps": "1000000",
         "samples.before_training": "false",
         "samples.steps": "1",
@@ -105,11 +109,11 @@ def train(family: str, name: str, args: argparse.Namespace) -> Run:
             environ=inside(EVERY_STEP="1"),
         )
         if done.code:
-            raise RuntimeError(f"{family} in {name} ended with {done.code}: {(done.out + done.said)[-2000:]}")
+            raise RuntimeError(f"{family} with {own} ended with {done.code}: {(done.out + done.said)[-2000:]}")
         (run,) = runs_in(Path(home))
         events = list(events_of(run))
         lora = run / [e.fields["path"] for e in events if e.type == "output_written"][-1]
-        return Run(events, lora.read_bytes(), likeness(lora, threads) if args.likeness else None)
+        return Run(events, lora.read_bytes(), likeness(lora, threads) if reads else None)
 
 
 def likeness(lora: Path, threads: int) -> float:

@@ -6,9 +6,9 @@ Rungs (`true_size_rungs.py`): memory plans (`kept`, `compiled`, `partial`, `chec
 `swapped-fp8`, `swapped-int8`, `swapped-bf16`, `nf4`), each forced; `capN`: the plan that loratui chooses within N GiB, above which
 allocations fail; `default`: no setting at all, with samples, a kill -9 in the middle, the restart and an export; `hand-…`: diffusers and
 PEFT in a script, with and without checkpointing, eager, compiled by blocks or as one CUDA graph. `+adamw`, `+eager`, `+fp16` and
-`+uncompiled` change a rung, as in `compiled+adamw`; `+warm` repeats one with what it has compiled; `+gpus2` and `+gpus4` train
-on so many GPUs of one machine; `+link25` slows the copies of swapped blocks to 25 GB/s. Without `--rungs`: all but those for several
-GPUs.
+`+uncompiled` change a rung, as in `compiled+adamw`; `+text` also trains text encoders, and `+dropout` drops; `+warm` repeats one
+with what it has compiled; `+gpus2` and `+gpus4` train on so many GPUs of one machine; `+link25` slows the copies of swapped blocks to
+25 GB/s. Without `--rungs`: all but those for several GPUs.
 
 Each rung has processes of its own. The base is made once, in the work folder (34 GB for FLUX). The first call also measures the GPU's
 ceilings. The results of all calls with the same work folder, sources and machine are one report, `true_size-FAMILY.json` in DIR: call it

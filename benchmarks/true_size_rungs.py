@@ -51,6 +51,8 @@ CHANGES: dict[str, dict[str, str]] = {
     "eager": {"memory.cuda_graphs": "off"},
     "adamw": {"optimizer.name": "adamw"},
     "fp16": {"training.precision": "fp16"},
+    "text": {"training.train_text_encoder": "true"},
+    "dropout": {"adapter.dropout": "0.1", "adapter.rank_dropout": "0.1", "adapter.module_dropout": "0.1"},
     "warm": {},
     "gpus2": {"training.processes": "2"},
     "gpus4": {"training.processes": "4"},

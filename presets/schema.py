@@ -368,7 +368,7 @@ class Memory:
     )
     cuda_graphs: Literal["auto", "off"] = key(
         "auto",
-        "record a step on the GPU and replay it; auto does so if nothing is dropped at random and no text encoder is trained",
+        "record a step on the GPU and replay it; auto does so unless a LoHa or LoKr has dropout",
     )
     cache_latents: bool = key(True, "encode every image once and keep the latents on disk")
     threads: int = key(0, "CPU threads; 0: all that the machine or container allows", low=0, high=1024)

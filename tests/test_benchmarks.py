@@ -179,6 +179,24 @@ def test_the_tiny_form_compares_ways_of_holding_a_base(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_recorded_steps_are_compared_with_launched_ones(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "recordings.py"),
+        "--ways",
+        "text-dropout",
+        "--image-steps",
+        "36",
+        "--at-once",
+        "2",
+    ]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "recordings-sd15.json").read_text())["ways"]["text-dropout"]
+    assert found["again"]["lora_differs"] == found["recorded"]["lora_differs"] == 0 < found["seed"]["lora_differs"]
+
+
+@pytest.mark.long
 def test_number_formats_are_compared_at_equal_seeds(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "precision.py"), "--families", "sd15", "--formats", "bf16,int8,seed"]
     done = subprocess.run(

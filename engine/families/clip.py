@@ -42,6 +42,11 @@ def first_end(ids: Tensor, end: int) -> Tensor:
     return (ids == end).int().argmax(1)
 
 
+def at_first_end(states: Tensor, ids: Tensor, end: int) -> Tensor:
+    """(width,) of the (n, 77, width) states, where the first window ends. The device finds the place: nobody waits for it."""
+    return states[0].index_select(0, first_end(ids, end)[:1])[0]
+
+
 def _check_clip_skip(encoder: Any, clip_skip: int) -> None:
     layers = encoder.config.num_hidden_layers
     if clip_skip > layers:

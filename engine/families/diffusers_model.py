@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,15 +15,23 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading, streamed, vae
-from loratui.engine.families.model import Joiner, LatentDistribution, LoadOptions, Prediction
-from loratui.engine.families.parts import Parts, is_mixed
+from loratui.engine.families.model import (
+    Joiner,
+    LatentDistribution,
+    LoadOptions,
+    Prediction,
+    PromptEmbeds,
+    PromptTokens,
+    SizeConditioning,
+)
+from loratui.engine.families.parts import Parts, finite, is_mixed
 from loratui.engine.families.spec import FamilySpec, PartName
 from loratui.engine.families.stored import FP8
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.presets.schema import Settings
 
 
-class DiffusersModel:
+class DiffusersModel(ABC):
     """A base model of any family, as far as the families are alike. `Model` says what its methods do."""
 
     spec: FamilySpec
@@ -48,7 +57,7 @@ class DiffusersModel:
         self._parts = Parts(loaders, self.device)
         self._read_configs()
 
-    def _read_configs(self) -> None:
+    def _read_configs(self) -> None:  # noqa: B027 - not every family has more to read
         """Reads what else the family needs to know of the base. Raises `UsageError`."""
 
     def _names(self, role: str) -> list[PartName]:
@@ -87,12 +96,12 @@ class DiffusersModel:
     def captions_at_once(self) -> int:
         return streamed.AT_ONCE if self._options.text_streamed and self._never_trained_text else 1
 
-    def _check_denoiser(self, denoiser: Any) -> None:
+    def _check_denoiser(self, denoiser: Any) -> None:  # noqa: B027 - not every family has such denoisers
         """Raises `UsageError` for a denoiser that cannot be trained as one of this family."""
 
-    @staticmethod
+    @staticmethod  # noqa: B027 - not every attention has a switch for it
     def join_projections(block: nn.Module, joiner: Joiner) -> None:
-        pass  # for families whose attention has no switch for it
+        pass
 
     def drop_weights(self) -> None:
         for part, changes in ((self.spec.denoiser.name, self.spec.fewest_layers), ("vae", {})):
@@ -130,6 +139,27 @@ class DiffusersModel:
 
     def fingerprints(self) -> tuple[str, str]:
         return self._fingerprints
+
+    @abstractmethod
+    def tokenize(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptTokens]: ...
+
+    @abstractmethod
+    def encode(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def text_conditioning(self, embeds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]: ...
+
+    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
+        return [
+            PromptEmbeds({name: finite(value, "text") for name, value in self.encode(read.tensors).items()}, read.tokens_cut)
+            for read in self.tokenize(captions, known)
+        ]
+
+    def size_conditioning(self, sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:  # noqa: ARG002 - most denoisers read none
+        return {}
+
+    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+        return self.text_conditioning([one.tensors for one in prompt_embeds]) | self.size_conditioning(sizes)
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
         # In tiles or fewer bits the latents would be others; on the CPU they differ in rounding alone.

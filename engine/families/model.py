@@ -35,8 +35,8 @@ class LatentDistribution:
 
 
 @dataclass(frozen=True)
-class PromptEmbeds:
-    """What the denoiser reads of a caption: named tensors without a batch dimension, in the encoder's number format."""
+class _Read:
+    """What was read of one caption."""
 
     tensors: Mapping[str, Tensor]
     tokens_cut: int
@@ -46,6 +46,14 @@ class PromptEmbeds:
     def shapes(self) -> frozenset[tuple[str, torch.Size]]:
         """The shape of each tensor."""
         return frozenset((name, value.shape) for name, value in self.tensors.items())
+
+
+class PromptTokens(_Read):
+    """What the text encoders that a LoRA may train read of a caption, and the embeddings that no LoRA can change."""
+
+
+class PromptEmbeds(_Read):
+    """What the denoiser reads of a caption: named tensors without a batch dimension, in the encoder's number format."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +168,18 @@ class Model(Protocol):
     def captions_at_once(self) -> int:
         """How many captions `encode_prompts` should get, so that it is fast; the embeddings of each are the same in any case."""
 
-    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
-        """The embeddings of each caption, on the device, with gradients where they are enabled.
+    def tokenize(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptTokens]:
+        """What `encode` reads of each caption.
 
         Where `known`, embeddings of the same captions, are given, what no LoRA can change is taken from them.
         """
+
+    def encode(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The embeddings of a caption from its tokens, on the device, with gradients where they are enabled. It never waits for the
+        device, so it can be recorded."""
+
+    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
+        """The same from captions; `known` as for `tokenize`. Raises `NotFiniteError` for embeddings that are not finite."""
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
         """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of the family's `side_px`."""
@@ -201,9 +216,15 @@ class Model(Protocol):
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
 
-    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
-        """What `predict` needs of B captions of any length and B images: tensors on the device with B as their first dimension,
+    def text_conditioning(self, embeds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """What `predict` needs of the embeddings of B captions of any length: tensors on the device with B as their first dimension,
         with gradients where they are enabled and the embeddings have them."""
+
+    def size_conditioning(self, sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+        """What else `predict` needs of B images."""
+
+    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+        """Both."""
 
     def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
         """The denoiser's prediction (B, C, …, h, w), with gradients where they are enabled. Batches of one shape differ in the

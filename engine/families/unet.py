@@ -55,13 +55,9 @@ class UNetModel(DiffusersModel):
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         return self._diffusion.add_noise(latents, noise, uniform)
 
-    def conditioning(
-        self,
-        prompt_embeds: Sequence[PromptEmbeds],
-        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - only SDXL reads it
-    ) -> dict[str, Tensor]:
+    def text_conditioning(self, embeds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """`states` (B, tokens, width)."""
-        return {"states": on_device(clip.of_equal_length([one.tensors["states"] for one in prompt_embeds]), self.device)}
+        return {"states": on_device(clip.of_equal_length([one["states"] for one in embeds]), self.device)}
 
     def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
         unet = self.denoiser

@@ -37,12 +37,13 @@ def rungs(settings: Settings) -> tuple[Rung, ...]:
 
 def splits(settings: Settings) -> tuple[bool, ...]:
     """Whether batches may be split. Not where a text encoder's gradients flow through the whole batch, or dropout draws for it."""
-    return (False, True) if settings.training.batch_size > 1 and is_repeatable(settings) else (False,)
+    whole = settings.adapter.drops or settings.training.train_text_encoder
+    return (False, True) if settings.training.batch_size > 1 and not whole else (False,)
 
 
-def is_repeatable(settings: Settings) -> bool:
-    """Whether a step is the same computation on other tensors each time: nothing is dropped at random, no text encoder is at work."""
-    return not (settings.adapter.drops or settings.training.train_text_encoder)
+def is_recordable(settings: Settings) -> bool:
+    """Whether a step is the same computation on other tensors each time. PEFT decides on the CPU what a LoHa or LoKr drops."""
+    return settings.adapter.kind in ("lora", "locon") or not settings.adapter.drops
 
 
 def contradiction(settings: Settings) -> Finding:

@@ -16,7 +16,7 @@ from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.planning import figures
 from loratui.engine.planning import rungs as ladder
-from loratui.engine.planning.memory_choices import contradiction, is_repeatable, rungs, splits
+from loratui.engine.planning.memory_choices import contradiction, is_recordable, rungs, splits
 from loratui.engine.planning.memory_need import Facts, Need, degrees, need, sampling_gib
 from loratui.engine.planning.precision import Format, choose
 from loratui.engine.planning.rungs import HAS_FP8, BaseFormat, Rung, host_gib
@@ -121,7 +121,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         base=facts.format_on(rung),
         recomputed=_recomputed(facts, rung, split, chosen.format) if taken else degrees(settings, rung)[1],
         split=split,
-        cuda_graphs=card is not None and is_repeatable(settings) and memory.cuda_graphs == "auto",
+        cuda_graphs=card is not None and is_recordable(settings) and memory.cuda_graphs == "auto",
         compile="off" if card is None else memory.compile,
         two_copies=two_copies,
         appends=taken is not None and _takes_more(facts, rung, split, chosen.format, copies=1 + two_copies, appended=True),
@@ -155,7 +155,7 @@ def _first(facts: Facts, fitting: Sequence[_WayOn], precision: Format, *, sized:
         return fitting[0]
     with_samples = [way for way in fitting if need(facts, way[0], precision, split=way[1]).most <= facts.room_gib]
     first = (with_samples or fitting)[0]
-    if not (facts.settings.memory.cuda_graphs == "auto" and is_repeatable(facts.settings)):  # the CPU launches each image
+    if not (facts.settings.memory.cuda_graphs == "auto" and is_recordable(facts.settings)):  # the CPU launches each image
         return first
     again = {way: _recomputed(facts, *way, precision) for way in with_samples or fitting if way[0] is first[0]}
     least = min(again, key=again.__getitem__)

@@ -16,7 +16,7 @@ from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.durable import write_file
 from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
-from loratui.engine.families.model import LatentDistribution, Model, PromptEmbeds
+from loratui.engine.families.model import LatentDistribution, Model, PromptEmbeds, PromptTokens
 from loratui.engine.formats.safetensors_file import read_checked
 from loratui.engine.training.images import load_pixels
 from loratui.engine.untrusted import open_regular
@@ -112,8 +112,8 @@ class TextCache:
         """The states of a caption that `fill` was given, without gradients."""
         return self._known[caption]
 
-    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
-        """The states of captions that `fill` was given, with gradients where they are enabled and possible."""
+    def batch(self, captions: Sequence[str]) -> Sequence[PromptEmbeds | PromptTokens]:
+        """What a step reads of captions that `fill` was given: their states, or tokens where they are encoded within the step."""
         return [self._known[caption] for caption in captions]
 
     def cut(self) -> Mapping[str, int]:
@@ -150,11 +150,13 @@ class LiveTexts(TextCache):
 
     def get(self, caption: str) -> PromptEmbeds:
         with torch.no_grad():
-            return self.batch([caption])[0]
+            return self._model.encode_prompts([caption], self._frozen([caption]))[0]
 
-    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
-        known = super().batch(captions) if self._model.has_frozen_text else None
-        return self._model.encode_prompts(captions, known)
+    def batch(self, captions: Sequence[str]) -> Sequence[PromptTokens]:
+        return self._model.tokenize(captions, self._frozen(captions))
+
+    def _frozen(self, captions: Sequence[str]) -> list[PromptEmbeds] | None:
+        return [self._known[caption] for caption in captions] if self._model.has_frozen_text else None
 
     def _stored(self, caption: str) -> PromptEmbeds | None:
         return super()._stored(caption) if self._model.has_frozen_text else None

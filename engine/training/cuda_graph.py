@@ -31,8 +31,9 @@ class CudaGraphStep:
     """A `Compute` with the same result as the given one.
 
     Where it is `wanted`, a batch with known tensor shapes is computed by replaying a recording. That needs a computation
-    without dropout, with every input in the batch and every output at a fixed address. All recordings share the memory of
-    one pass, so their results must be used before the next call.
+    with every input in the batch and every output at a fixed address, which draws by the device's default generator alone: torch
+    hands a replay the seed that is set before it. All recordings share the memory of one pass, so their results must be used
+    before the next call.
 
     A pass that is not recorded needs memory of its own beside that of the recordings. Where memory is short, nothing is recorded
     before `first` passes, so that every shape can have had its first passes by then.
@@ -137,6 +138,7 @@ class _Recording:
     def replay(self, batch: TrainingBatch) -> Tensor:
         given = batch.tensors()
         torch._foreach_copy_(list(self.inputs.values()), [given[name] for name in self.inputs])
+        batch.seed_draws()
         self.graph.replay()
         return self.losses
 

@@ -12,7 +12,6 @@ from loratui.engine.dataset.caption_choice import Texts, drawn, texts
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.families.model import Model, NoisyInput
 from loratui.engine.families.parts import on_device
-from loratui.engine.planning.memory_choices import is_repeatable
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.data import AccumulationWindow
@@ -23,7 +22,7 @@ from loratui.presets.schema import Settings
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """A batch of B images as the denoiser takes it: nothing but tensors on the device."""
+    """A batch of B images as a step takes it: tensors on the device, and what is drawn by within the step."""
 
     noisy: NoisyInput
     conditioning: Mapping[str, Tensor]
@@ -32,28 +31,42 @@ class TrainingBatch:
     """(B,) of each image's loss."""
     window_images: Tensor
     """() images of the whole optimizer step, this batch's included."""
+    tokens: tuple[Mapping[str, Tensor], ...] = ()
+    """Of each caption, where a text encoder is trained: the embeddings are a part of the step. Else `conditioning` has them."""
+    seed: int | None = None
+    """What dropout draws by; None: nothing is dropped."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
         named = {field.name: getattr(self.noisy, field.name) for field in fields(self.noisy)}
         noisy = {name: value for name, value in named.items() if value is not None}
         conditioning = {f"{_CONDITIONING}{name}": value for name, value in self.conditioning.items()}
-        return {**noisy, **conditioning, "weights": self.weights, "window_images": self.window_images}
+        tokens = {f"{number}.{name}": value for number, one in enumerate(self.tokens) for name, value in one.items()}
+        return {**noisy, **conditioning, **tokens, "weights": self.weights, "window_images": self.window_images}
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> TrainingBatch:
         """The same with other tensors, named as in `tensors()`."""
         noisy = {field.name: tensors.get(field.name) for field in fields(self.noisy)}
         conditioning = {name: tensors[f"{_CONDITIONING}{name}"] for name in self.conditioning}
+        tokens = tuple({name: tensors[f"{number}.{name}"] for name in one} for number, one in enumerate(self.tokens))
         # The fields that must not be None are in every `tensors()`.
-        return TrainingBatch(NoisyInput(**noisy), conditioning, tensors["weights"], tensors["window_images"])  # type: ignore[arg-type]
+        made = NoisyInput(**noisy)  # type: ignore[arg-type]
+        return TrainingBatch(made, conditioning, tensors["weights"], tensors["window_images"], tokens, self.seed)
 
     def split(self) -> list[TrainingBatch]:
-        """Its images as batches of one: the same gradients but for rounding, since each loss is divided by the window's images."""
-        each: list[dict[str, Tensor]] = [{} for _ in range(len(self.weights))]
-        for name, value in self.tensors().items():
-            for number, own in enumerate(each):
-                own[name] = value if value.dim() == 0 else value[number : number + 1]
-        return [self.with_tensors(own) for own in each]
+        """Its images as batches of one: the same gradients but for rounding, since each loss is divided by the window's images.
+        A batch with dropout is never split: what it draws is for the whole."""
+        each = []
+        for number in range(len(self.weights)):
+            own = {name: value[number : number + 1] if value.dim() else value for name, value in self.tensors().items()}
+            tokens = self.tokens[number : number + 1]
+            each.append(replace(self.with_tensors(own), tokens=tokens))
+        return each
+
+    def seed_draws(self) -> None:
+        """Has dropout draw what it draws for this batch, whatever was drawn before."""
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
 
 
 _CONDITIONING = "conditioning."
@@ -70,10 +83,9 @@ class DiffusionLoss:
         self._ahead: tuple[tuple[object, ...], TrainingBatch] | None = None
 
     def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> None:
-        """Prepares the next batch while the GPU is busy, where the result is the same as preparing it later."""
-        if is_repeatable(self._job.settings):
-            asked = (batch, micro_step, window_images, shown)
-            self._ahead = asked, self._prepared(*asked)
+        """Prepares the next batch while the GPU is busy."""
+        asked = (batch, micro_step, window_images, shown)
+        self._ahead = asked, self._prepared(*asked)
 
     def prepare(
         self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()
@@ -88,21 +100,23 @@ class DiffusionLoss:
 
     def has_one_shape(self, windows: Iterable[AccumulationWindow]) -> bool:
         """Whether all batches of these windows are surely of one shape."""
-        if self._job.settings.training.train_text_encoder:
-            return False
         split = self._job.memory_plan.split
         batches = {
             (self._entries[batch[0]].bucket, 1 if split else len(batch)) for window in windows for batch in window.batches
         }
         texts = [*captions_to_encode(self._job), *[""] * bool(self._job.settings.dataset.caption_dropout)]
-        captions = {self._texts.get(text).shapes for text in texts}
+        captions = {read.shapes for read in self._texts.batch(texts)}
         return len(batches) == 1 and len(captions) == 1
 
     def compute(self, batch: TrainingBatch) -> Tensor:
         """(B,) weighted losses of a batch."""
         noisy, training = batch.noisy, self._job.settings.training
+        conditioning = batch.conditioning
         with self.autocast():
-            model_pred = self._model.predict(noisy.noisy_model_input, noisy.timesteps, batch.conditioning)
+            if batch.tokens:
+                encoded = [self._model.encode(one) for one in batch.tokens]
+                conditioning = {**conditioning, **self._model.text_conditioning(encoded)}
+            model_pred = self._model.predict(noisy.noisy_model_input, noisy.timesteps, conditioning)
         loss = losses.weighted_loss(model_pred, noisy.target, noisy.noise_level, noisy.snr, training, self._model.prediction)
         return loss * batch.weights
 
@@ -124,13 +138,18 @@ class DiffusionLoss:
             for entry, u, before in zip(entries, unnamed, shown or (0,) * len(batch), strict=True)
         ]
         noisy = self._noisy_input(entries, flips, micro_step)
-        if settings.adapter.drops:
-            torch.manual_seed(noise.derived_seed(self._seed, "dropout", micro_step))
-        with self.autocast():
-            conditioning = self._model.conditioning(self._texts.batch(captions), sizes)
+        tensors = [read.tensors for read in self._texts.batch(captions)]
+        conditioning = self._model.size_conditioning(sizes)
+        tokens: tuple[Mapping[str, Tensor], ...] = ()
+        if training.train_text_encoder:
+            tokens = tuple({name: on_device(value, device) for name, value in one.items()} for one in tensors)
+        else:
+            with self.autocast():
+                conditioning |= self._model.text_conditioning(tensors)
         weights = torch.tensor([training.prior_weight if entry.regularisation else 1.0 for entry in entries])
         images = torch.tensor(float(window_images))
-        return TrainingBatch(noisy, conditioning, on_device(weights, device), on_device(images, device))
+        seed = noise.derived_seed(self._seed, "dropout", micro_step) if settings.adapter.drops else None
+        return TrainingBatch(noisy, conditioning, on_device(weights, device), on_device(images, device), tokens, seed)
 
     def _noisy_input(self, entries: Sequence[LedgerEntry], flips: Sequence[bool], micro_step: int) -> NoisyInput:
         training, device = self._job.settings.training, self._job.device

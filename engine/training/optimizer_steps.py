@@ -232,6 +232,8 @@ class OptimizerSteps:
         return self._computed(batch)
 
     def _computed(self, batch: TrainingBatch) -> Tensor:
+        if not self.graph_step.is_recording:  # a replay sets the seed itself
+            batch.seed_draws()
         losses = self.diffusion_loss.compute(batch)
         loss = self.scaling.scaled(losses.sum() / batch.window_images)
         found = torch.autograd.grad(loss, list(self.flat_parameters.tensors.values()), allow_unused=True)

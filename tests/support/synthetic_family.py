@@ -18,7 +18,7 @@ from loratui.engine.families import flow
 from loratui.engine.families.diffusers_model import DiffusersModel
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.lora import LoraSpec, Original
-from loratui.engine.families.model import ModelLoader, NoisyInput, Prediction, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.model import ModelLoader, NoisyInput, Prediction, PromptEmbeds, PromptTokens, SamplePlan
 from loratui.engine.families.spec import FamilySpec, Layer, PartSpec, TextSpec, VaeSpec
 from loratui.engine.formats.base_parts import BaseFiles, PartFile
 
@@ -103,8 +103,11 @@ class Synthetic(DiffusersModel):
     spec = SPEC
     prediction: Prediction = "flow"
 
-    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
-        return list(known) if known else [self._encoded(caption) for caption in captions]
+    def tokenize(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptTokens]:
+        return [PromptTokens(one.tensors, 0) for one in known or map(self._encoded, captions)]
+
+    def encode(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(tokens)
 
     def _encoded(self, caption: str) -> PromptEmbeds:
         ids = self._tokenizers["tokenizer"](caption, return_tensors="pt").input_ids
@@ -114,8 +117,8 @@ class Synthetic(DiffusersModel):
         assert latents.dim() == 5
         return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift=3.0))
 
-    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
-        states = [one.tensors["states"] for one in prompt_embeds]
+    def text_conditioning(self, embeds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        states = [one["states"] for one in embeds]
         there = [torch.ones(len(one), dtype=torch.bool) for one in states]
         pad = nn.utils.rnn.pad_sequence
         return {"states": pad(states, batch_first=True).to(self.device), "mask": pad(there, batch_first=True).to(self.device)}

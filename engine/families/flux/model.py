@@ -18,10 +18,10 @@ from loratui.engine.families.model import (
     NoisyInput,
     Prediction,
     PromptEmbeds,
+    PromptTokens,
     SamplePlan,
-    SizeConditioning,
 )
-from loratui.engine.families.parts import finite, on_device
+from loratui.engine.families.parts import on_device
 
 
 class Flux(DiffusersModel):
@@ -39,14 +39,20 @@ class Flux(DiffusersModel):
         keep_gradients_dense(denoiser)
         let_first_blocks_look_like_others(denoiser)
 
-    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
-        """For each caption T5's (512, 4096) `states`, padding included, and CLIP's (768,) `pooled`, without a projection."""
-        # T5 is never trained.
-        read = known or self._read_by_t5(captions)
+    def tokenize(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptTokens]:
+        """For each caption CLIP's (1, 77) `ids`, and T5's (512, 4096) `states`, padding included: T5 is never trained."""
+        read = clip.tokenize(self._tokenizers["tokenizer"], captions, clip.CONTENT)
         return [
-            PromptEmbeds({"states": one.tensors["states"], "pooled": finite(pooled, "text")}, one.tokens_cut)
-            for one, pooled in zip(read, self._pooled(captions), strict=True)
+            PromptTokens({"ids": ids, "states": one.tensors["states"]}, one.tokens_cut)
+            for (ids, _), one in zip(read, known or self._read_by_t5(captions), strict=True)
         ]
+
+    def encode(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """T5's `states`, and CLIP's (768,) `pooled`, without a projection: its last layer after the final norm, at the first end."""
+        ids = tokens["ids"].to(self.device)
+        last = self._parts["text_encoder"](ids).last_hidden_state
+        pooled = clip.at_first_end(last, ids, self._tokenizers["tokenizer"].eos_token_id)
+        return {"states": tokens["states"], "pooled": pooled.float()}
 
     def _read_by_t5(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
@@ -59,17 +65,7 @@ class Flux(DiffusersModel):
             for caption, states in zip(some, t5(ids.to(self.device)).last_hidden_state, strict=True):
                 read = len(tokenizer(caption, verbose=False).input_ids)
                 # A clone, for a slice would keep those of all captions.
-                made.append(PromptEmbeds({"states": finite(states.clone(), "text")}, max(0, read - window)))
-        return made
-
-    def _pooled(self, captions: Sequence[str]) -> list[Tensor]:
-        """(768,) each: CLIP's last layer after the final norm, at the first end of the first window."""
-        tokenizer, encoder = self._tokenizers["tokenizer"], self._parts["text_encoder"]
-        made = []
-        for windows, _ in clip.tokenize(tokenizer, captions, clip.CONTENT):
-            ids = windows.to(self.device)
-            last = encoder(ids).last_hidden_state
-            made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
+                made.append(PromptEmbeds({"states": states.clone()}, max(0, read - window)))
         return made
 
     @property
@@ -112,14 +108,9 @@ class Flux(DiffusersModel):
         shift = flow.shift_of(height * width // 4, self._schedule)
         return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift))
 
-    def conditioning(
-        self,
-        prompt_embeds: Sequence[PromptEmbeds],
-        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - FLUX does not read it
-    ) -> dict[str, Tensor]:
+    def text_conditioning(self, embeds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """`states` (B, 512, 4096) and `pooled` (B, 768)."""
-        names = ("states", "pooled")
-        return {name: on_device(torch.stack([one.tensors[name] for one in prompt_embeds]), self.device) for name in names}
+        return {name: on_device(torch.stack([one[name] for one in embeds]), self.device) for name in ("states", "pooled")}
 
     def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
         return self._velocity(noisy_model_input, timesteps, conditioning, self._settings.training.guidance)

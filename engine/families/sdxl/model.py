@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from loratui.engine.families import clip, loading
-from loratui.engine.families.model import ModelLoader, PromptEmbeds, SamplePlan, SizeConditioning
-from loratui.engine.families.parts import finite, on_device
+from loratui.engine.families.model import ModelLoader, PromptEmbeds, PromptTokens, SamplePlan, SizeConditioning
+from loratui.engine.families.parts import on_device
 from loratui.engine.families.sdxl.spec import SDXL
 from loratui.engine.families.unet import UNetModel
 
@@ -28,35 +28,36 @@ class Sdxl(UNetModel):
         super()._read_configs()
         self._zeros_for_none = bool(loading.pipeline_config(self._files).get("force_zeros_for_empty_prompt", True))
 
-    def encode_prompts(
+    def tokenize(
         self,
         captions: Sequence[str],
         known: Sequence[PromptEmbeds] | None = None,  # noqa: ARG002 - a LoRA may change all of it
-    ) -> list[PromptEmbeds]:
-        """For each caption (77·n, 2048) `states`, those of both encoders side by side, and (1280,) `pooled` of the second.
+    ) -> list[PromptTokens]:
+        """(n, 77) `ids` per caption, for both encoders: their vocabularies are the same."""
+        read = clip.tokenize(self._tokenizers["tokenizer"], captions, self._settings.dataset.caption_tokens)
+        return [PromptTokens({"ids": ids}, cut) for ids, cut in read]
+
+    def encode(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """(77·n, 2048) `states`, those of both encoders side by side, and (1280,) `pooled` of the second.
 
         States come from the last layer but one without the final norm. The pooled text is that of the first window: the last
         layer after the norm, at the first end, projected. Raises `UsageError` for too large a clip skip.
         """
         first, second, settings = self._parts["text_encoder"], self._parts["text_encoder_2"], self._settings
-        tokenizer = self._tokenizers["tokenizer"]  # for both: their vocabularies are the same
-        end = tokenizer.eos_token_id
-        made = []
-        for windows, cut in clip.tokenize(tokenizer, captions, settings.dataset.caption_tokens):
-            ids = windows.to(self.device)
-            narrow, _ = clip.states_sdxl(first, ids, settings.base.clip_skip)
-            wide, last = clip.states_sdxl(second, clip.padded_with_zeros(ids, end), settings.base.clip_skip)
-            pooled = second.text_projection(last[0, clip.first_end(ids, end)[0]]).float()
-            states = finite(torch.cat([narrow, wide], -1), "text").flatten(0, 1)
-            made.append(PromptEmbeds({"states": states, "pooled": finite(pooled, "text")}, cut))
-        return made
+        ids, end = tokens["ids"].to(self.device), self._tokenizers["tokenizer"].eos_token_id
+        narrow, _ = clip.states_sdxl(first, ids, settings.base.clip_skip)
+        wide, last = clip.states_sdxl(second, clip.padded_with_zeros(ids, end), settings.base.clip_skip)
+        pooled = second.text_projection(clip.at_first_end(last, ids, end)).float()
+        return {"states": torch.cat([narrow, wide], -1).flatten(0, 1), "pooled": pooled}
 
-    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
-        """`states` (B, tokens, 2048), `text_embeds` (B, 1280) and `time_ids` (B, 6)."""
-        pooled = torch.stack([one.tensors["pooled"] for one in prompt_embeds])
-        added = {"text_embeds": pooled, "time_ids": time_ids(sizes)}
-        moved = {name: on_device(value, self.device) for name, value in added.items()}
-        return super().conditioning(prompt_embeds, sizes) | moved
+    def text_conditioning(self, embeds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """`states` (B, tokens, 2048) and `text_embeds` (B, 1280)."""
+        pooled = torch.stack([one["pooled"] for one in embeds])
+        return super().text_conditioning(embeds) | {"text_embeds": on_device(pooled, self.device)}
+
+    def size_conditioning(self, sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+        """`time_ids` (B, 6)."""
+        return {"time_ids": on_device(time_ids(sizes), self.device)}
 
     def empty_texts(self) -> PromptEmbeds:
         config: Any = self.denoiser.config

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import MakeRun, after_loading, after_step, every_step, losses, train
+from small_runs import MakeRun, after_loading, every_step, losses, same, train, weights
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from loratui.engine.families.model import NoisyInput
 from loratui.engine.findings import Finding
@@ -75,7 +77,7 @@ def recordable(compute: Callable[[TrainingBatch], Tensor]) -> Callable[[Training
         place = torch.empty_like(batch.weights)
 
         def again() -> None:
-            place.copy_(compute(batch))
+            place.copy_(compute(replace(batch, seed=None)))  # kernels draw by the seed that the replay has set
 
         graph.again = again
         return place
@@ -95,10 +97,14 @@ def double(prepared: TrainingBatch) -> Tensor:
 
 
 def test_a_batch_and_its_tensors_are_the_same() -> None:
-    one = batch(2, 3.0)
+    one = replace(batch(2, 3.0), tokens=({"ids": torch.tensor([[1, 2]])}, {"ids": torch.tensor([[3, 4], [5, 6]])}), seed=7)
     again = one.with_tensors(one.tensors())
     assert again.noisy.snr is None
+    assert again.seed == 7
     assert {n: t.tolist() for n, t in again.tensors().items()} == {n: t.tolist() for n, t in one.tensors().items()}
+    first, second = one.split()
+    assert first.noisy.noisy_model_input.shape == second.noisy.noisy_model_input.shape == (1, 4, 2, 2)
+    assert [one["ids"].tolist() for one in (*first.tokens, *second.tokens)] == [[[1, 2]], [[3, 4], [5, 6]]]
 
 
 def test_a_shape_is_recorded_when_it_has_come_often_enough_and_each_replay_sees_its_own_batch(
@@ -269,9 +275,21 @@ def test_nothing_is_recorded_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPa
 SHORT = ("adapter.targets=attention", "schedule.epochs=2", "samples.every_image_steps=8")
 
 
-def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+LIVELY = {
+    "plain": (),
+    "dropout": ("adapter.dropout=0.2", "adapter.rank_dropout=0.2", "adapter.module_dropout=0.2"),
+    "text": ("training.train_text_encoder=true", "dataset.caption_dropout=0.3"),
+    "text and dropout": ("training.train_text_encoder=true", "adapter.dropout=0.2", "training.accumulation=2"),
+}
+"""Settings with which a step draws, or trains text encoders."""
+
+
+@pytest.mark.parametrize("sets", LIVELY.values(), ids=LIVELY)
+def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...]
+) -> None:
     """With samples in between, for which recordings are given up; two buckets and a short last batch are shapes of their own."""
-    plain, replayed = make_run(*SHORT), make_run(*SHORT)
+    plain, replayed = make_run(*SHORT, *sets), make_run(*SHORT, *sets)
     train(plain, every_step)
     simulate(monkeypatch)
     replays = []
@@ -294,13 +312,17 @@ def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(make_run: MakeR
     train(replayed, record)
     assert sum(replays) > 0
     assert losses(plain) == losses(replayed)
+    assert same(weights(plain), weights(replayed))
 
 
-def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: MakeRun) -> None:
-    ahead, then = make_run(*SHORT), make_run(*SHORT)
-    used = []
+@pytest.mark.parametrize("sets", LIVELY.values(), ids=LIVELY)
+def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: MakeRun, sets: tuple[str, ...]) -> None:
+    ahead, then = make_run(*SHORT, *sets), make_run(*SHORT, *sets)
+    used: list[bool] = []
+    schedules = []
 
     def count(trainer: Trainer) -> None:
+        schedules.append(trainer.batch_schedule)
         every_step(trainer)
 
         def look() -> None:
@@ -320,17 +342,71 @@ def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: 
 
     train(ahead, count)
     train(then, never)
-    assert used == [False, *[True] * (len(used) - 1)]
+    windows = list(schedules[0].windows())
+    assert used[0] is False
+    assert sum(used) == len(windows) - 1, "the first batch of each window but the first"
     assert losses(ahead) == losses(then)
 
 
-@pytest.mark.parametrize("sets", ["adapter.dropout=0.2", "training.train_text_encoder=true"])
-def test_where_something_is_drawn_or_trained_on_the_way_nothing_is_prepared_ahead(make_run: MakeRun, sets: str) -> None:
-    ahead: list[bool] = []
+@pytest.mark.parametrize("sets", LIVELY.values(), ids=LIVELY)
+def test_a_batch_draws_the_same_whatever_was_drawn_before(make_run: MakeRun, sets: tuple[str, ...]) -> None:
+    """So a pass that is computed again, as after running out of memory, is the same, and a resumed run draws what it would have drawn."""
+    found: list[list[Tensor]] = []
 
     def look(trainer: Trainer) -> None:
-        every_step(trainer)
-        after_step(trainer, 1, lambda: ahead.append(trainer.steps.diffusion_loss._ahead is not None))
+        window = next(trainer.batch_schedule.windows())
+        for value in trainer.loaded.adapter.parameters.values():
+            torch.nn.init.normal_(value, std=0.1)  # what is dropped would change nothing else
+        for number in (0, 0, 1):
+            torch.rand(3)
+            batch = trainer.steps.diffusion_loss.prepare(window.batches[0], number, window.images)
+            trainer.steps.flat_parameters.zero_gradients()
+            made = trainer.steps._computed(batch)
+            found.append(
+                [
+                    made,
+                    *(value.grad.clone() for value in trainer.steps.flat_parameters.parts.values() if value.grad is not None),
+                ]
+            )
 
-    train(make_run(*SHORT, sets, "schedule.epochs=1"), look)
-    assert ahead == [False]
+    train(make_run(*SHORT, *sets, "schedule.epochs=1"), lambda trainer: after_loading(trainer, lambda: look(trainer)))
+    first, again, other = found
+    assert all(map(torch.equal, first, again))
+    assert not any(map(torch.equal, first, other))
+
+
+class NothingRead(TorchDispatchMode):
+    """Fails where the program reads a value from the device, or sends one to it: a recording allows neither."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        assert not name.startswith(("aten._local_scalar_dense", "aten.nonzero", "aten.lift_fresh", "aten.masked_select")), name
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+def test_a_step_with_trained_text_and_dropout_never_waits_for_the_device(
+    family: str, make_run: MakeRun, base_folder: Path, sdxl_folder: Path, flux_folder: Path
+) -> None:
+    folder = {"sd15": base_folder, "sdxl": sdxl_folder, "flux": flux_folder}[family]
+    read: list[set[str]] = []
+
+    def look(trainer: Trainer) -> None:
+        window = next(trainer.batch_schedule.windows())
+        batch = trainer.steps.diffusion_loss.prepare(window.batches[0], 0, window.images)
+        assert not set(batch.conditioning) & {"states", "pooled", "text_embeds"}, "they are computed within the step"
+        trainer.loaded.adapter.train()
+        with NothingRead():
+            trainer.steps._computed(batch)
+        read.append(
+            {
+                name.split(".")[0]
+                for name, value in trainer.loaded.adapter.parameters.items()
+                if value.grad is not None and value.grad.any()
+            }
+        )
+
+    sets = (f"base.family={family}", f"base.model={folder}", *LIVELY["text and dropout"], "schedule.epochs=1")
+    more = ("training.min_snr_gamma=0",) if family == "flux" else ()
+    train(make_run(*SHORT, *sets, *more), lambda trainer: after_loading(trainer, lambda: look(trainer)))
+    assert read == [{"denoiser", "text_encoder", *(["text_encoder_2"] if family == "sdxl" else [])}]

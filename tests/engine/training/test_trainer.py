@@ -410,18 +410,18 @@ def test_captions_belong_to_their_images_and_are_dropped_as_often_as_wished(make
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            conditioning = trainer.loaded.model.conditioning
-            caption_of = {id(states): caption for caption, states in trainer.loaded.texts._known.items()}
+            conditioning = trainer.loaded.model.text_conditioning
+            caption_of = {id(states.tensors): caption for caption, states in trainer.loaded.texts._known.items()}
 
-            def conditioned(text, framing):  # type: ignore[no-untyped-def]
+            def conditioned(text):  # type: ignore[no-untyped-def]
                 seen.extend(caption_of[id(one)] for one in text)
-                return conditioning(text, framing)
+                return conditioning(text)
 
-            trainer.loaded.model.conditioning = conditioned  # type: ignore[method-assign]
+            trainer.loaded.model.text_conditioning = conditioned  # type: ignore[method-assign]
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
                     losses_of(trainer, batch, 0)
-            trainer.loaded.model.conditioning = conditioning  # type: ignore[method-assign]
+            trainer.loaded.model.text_conditioning = conditioning  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
