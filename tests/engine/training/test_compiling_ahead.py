@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -199,15 +198,15 @@ TRAINS = """if True:
 
 
 @pytest.mark.long
-def test_a_trainer_finds_what_the_real_process_compiled(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_trainer_finds_what_the_real_process_compiled(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     run = make_run("schedule.image_steps=4", "training.batch_size=2")
     memory = {"free_gib": 0.0, "host_gib": 100.0, "failed": []}
     for share in range(PROCESSES):
-        jobs.run("compile", {"run": str(run.path), **memory, "share": share, "shares": PROCESSES}, compiled=tmp_path)
-    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
-    done = subprocess.run(
-        [sys.executable, "-c", TRAINS, str(run.path)], env=environ, capture_output=True, text=True, check=True
-    )
+        jobs.run("compile", {"run": str(run.path), **memory, "share": share, "shares": PROCESSES})
+    done = subprocess.run([sys.executable, "-c", TRAINS, str(run.path)], capture_output=True, text=True, check=True)
     blocks, found = map(int, done.stdout.split()[-2:])
     assert blocks
     assert found == blocks
