@@ -6,6 +6,7 @@ have been unpacked from a stranger's archive. Nothing in either may be taken for
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -42,6 +43,9 @@ _FOLDERS = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "DYLD_LIBRARY_P
 _PYTHON_FOLDERS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPYCACHEPREFIX")
 """Lists of places. An empty or relative one means the current folder: `LD_LIBRARY_PATH=/usr/local/cuda/lib64:` is common."""
 
+_LARGE = ("torch", "transformers", "diffusers", "peft")
+"""Libraries with thousands of modules."""
+
 _COMPILED = {
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "TRITON_CACHE_DIR": "triton",
@@ -59,7 +63,8 @@ def command(module: str, *arguments: str) -> list[str]:
 def environment(environ: Mapping[str, str] | None = None, *, compiled: Path | None = None, **more: str) -> dict[str, str]:
     """What a child inherits of `environ`, with `more` added.
 
-    `compiled` is the folder for what torch, inductor, Triton and CUDA compile; a place that the person names is kept.
+    `compiled` is the folder for what torch, inductor, Triton and CUDA compile, and Python where it would do so at each start; a place
+    that the person names is kept.
     """
     env = os.environ if environ is None else environ
     kept = {name: value for name, value in env.items() if not name.startswith("PYTHON") or name in _PYTHON_KEPT}
@@ -74,6 +79,9 @@ def environment(environ: Mapping[str, str] | None = None, *, compiled: Path | No
         for name, folder in _COMPILED.items():
             if not kept.get(name, "").startswith("/"):
                 kept[name] = str(compiled / folder)
+        if "PYTHONPYCACHEPREFIX" not in kept and _compiles_at_each_start(kept):
+            kept.pop("PYTHONDONTWRITEBYTECODE", None)
+            kept["PYTHONPYCACHEPREFIX"] = str(compiled / "python")
     return {**kept, **more}
 
 
@@ -133,6 +141,18 @@ def begin_anew() -> NoReturn:
     It trusts what that one trusted: with `python -m` the current folder, where loratui itself may lie.
     """
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - a list, no shell
+
+
+def _compiles_at_each_start(env: Mapping[str, str]) -> bool:
+    """Whether Python compiles a large library from its source each time, which takes ten seconds or more: its compiled form is missing,
+    as in many containers, and must not or cannot be written beside it."""
+    for library in _LARGE:
+        found = importlib.util.find_spec(library)  # imports nothing
+        if found is None or not found.origin or not found.cached or Path(found.cached).exists():
+            continue
+        if "PYTHONDONTWRITEBYTECODE" in env or not os.access(Path(found.origin).parent, os.W_OK):
+            return True
+    return False
 
 
 def _absolute_only(name: str, value: str) -> str:

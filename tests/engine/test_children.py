@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import subprocess
@@ -138,6 +139,39 @@ def test_what_changes_python_stays_out_and_what_finds_an_install_stays_in() -> N
         "HF_TOKEN": "hf_x",
         "PATH": "/usr/bin",
     }
+
+
+@pytest.mark.parametrize(
+    ("compiled", "writable", "environ", "prefix"),
+    [
+        (True, True, {"PYTHONDONTWRITEBYTECODE": "1"}, None),
+        (False, True, {}, None),  # Python writes it beside the source
+        (False, True, {"PYTHONDONTWRITEBYTECODE": "1"}, "python"),
+        (False, False, {}, "python"),
+        (False, False, {"PYTHONPYCACHEPREFIX": "/elsewhere"}, "/elsewhere"),
+    ],
+)
+def test_a_trainer_keeps_what_python_would_compile_each_time(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    compiled: bool,
+    writable: bool,
+    environ: dict[str, str],
+    prefix: str | None,
+) -> None:
+    library = tmp_path / "peft"
+    (library / "__pycache__").mkdir(parents=True)
+    (library / "__init__.py").touch()
+    if compiled:
+        Path(importlib.util.cache_from_source(str(library / "__init__.py"))).touch()
+    monkeypatch.setattr(children, "_LARGE", ("peft",))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    spec = importlib.util.spec_from_file_location("peft", library / "__init__.py")
+    monkeypatch.setattr(os, "access", lambda path, _: writable or path != library)
+    made = children.environment(environ, compiled=tmp_path)
+    assert made.get("PYTHONPYCACHEPREFIX") == (str(tmp_path / prefix) if prefix else None)
+    assert ("PYTHONDONTWRITEBYTECODE" in made) == (prefix is None and "PYTHONDONTWRITEBYTECODE" in environ)
+    assert not children.environment(environ).get("PYTHONPYCACHEPREFIX", "").startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize(
