@@ -114,6 +114,7 @@ def figures(run: Path, asked_at: float | None = None) -> dict[str, Any]:
         "plan": started[-1]["memory_plan"],
         "fit": _said(run, "memory: "),
         "compiling": _said(run, "compiled "),
+        "waiting": _said(run, "waited "),
         "recording": _said(run, "recorded a step in "),
         "plans_failed": sum(event.type == "memory_plan_failed" for event in events),
         "processes": processes,

@@ -188,7 +188,7 @@ def table(report: dict[str, Any]) -> str:
 def _start(found: dict[str, Any]) -> str:
     """Where the time to the first step went."""
     parts = [f"{name} {seconds:.1f} s" for name, seconds in found["start_s"]]
-    parts += [f"{name} ({found[name]})" for name in ("compiling", "recording") if found[name]]
+    parts += [f"{name} ({found[name]})" for name in ("compiling", "waiting", "recording") if found[name]]
     return ", ".join(parts)
 
 

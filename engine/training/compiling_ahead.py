@@ -67,9 +67,11 @@ class CompilingAhead:
 
     def wait(self) -> None:
         """Waits until all is compiled, or cannot be."""
-        end = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
+        end = began + PATIENCE_S
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+        print(f"waited {time.monotonic() - began:.1f} s for what is compiled ahead", flush=True)
         if len(self._done) == PROCESSES:
             _remember(self._name)
         self.end()
@@ -85,9 +87,11 @@ class CompilingAhead:
         try:
             process.begin()
             if (request := requests.get()) is not None:
+                began = time.monotonic()
                 process.ask(request)
-                process.answer()
+                made = process.answer().value
                 self._done.append(True)
+                print(f"compiled ahead: {made}, {time.monotonic() - began:.1f} s after the libraries and the plan", flush=True)
         except (LoratuiError, jobs.Cancelled) as error:
             if not self._cancelled.is_set():
                 print(f"compiling ahead: {error}", flush=True)

@@ -15,6 +15,7 @@ import pytest
 from small_runs import MakeRun
 
 from loratui.engine import jobs
+from loratui.engine.job_child import Content
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.machine.hardware import Ram
@@ -46,7 +47,7 @@ class Asked:
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.ended = 0
-        self.answer: Callable[[], object] = lambda: None
+        self.answer: Callable[[], object] = lambda: Content({"blocks": 1, "found": 0}, b"")
 
     def process(self, name: str, *, cancelled: Callable[[], bool]) -> Any:
         assert name == "compile"
