@@ -67,7 +67,7 @@ def load_part(
     kind = _class_of(files, name)
     _refuse_json(part.path if part.in_folder else files.config / name)
     try:
-        if as_stored and (part.fp8 or not part.in_folder or not name.startswith("text_encoder")):
+        if as_stored:
             model = _as_stored(kind, files, name, device, dtype)
         elif part.in_folder:
             model = _from_folder(kind, part, device, dtype)
