@@ -63,7 +63,8 @@ SWAPPED = Rung("swapped", (1.0, 1.0), quantised=True, swaps=True)
 NF4 = Rung("nf4", (1.0, 1.0), four_bits=True)
 
 LADDER: tuple[Rung, ...] = (KEPT, PARTIAL, CHECKPOINTING, QUANTISED, SWAPPED, NF4)
-"""Those that keep the base as it is come first, of them the fastest; then its formats, the fastest first. Compiled blocks and recorded steps need no more memory than these.
+"""Those that keep the base as it is come first, of them the fastest; then its formats, the fastest first. Compiled blocks and
+recorded steps need no more memory than these.
 
 NF4 comes last: it is slower and further from the base than swapping, and needs no host memory.
 """

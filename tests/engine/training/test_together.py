@@ -69,6 +69,21 @@ def test_a_run_of_two_processes_survives_the_death_of_one_and_makes_the_steps_of
     assert (run.log / "trainer-1.log").is_file()
 
 
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ("memory.plan=swapped", "memory.quantise=int8", "training.ema_decay=0.9"),
+        pytest.param(("memory.plan=checkpointing", "training.train_text_encoder=true"), marks=pytest.mark.long),
+        pytest.param(("memory.quantise=fp8", "dataset.class_images=3"), marks=pytest.mark.long),
+    ],
+)
+def test_two_processes_make_the_steps_of_one_on_any_memory_plan(make_run: MakeRun, plan: tuple[str, ...]) -> None:
+    whole, run = make_run(*ONE, *plan, "training.precision=auto"), make_run(*TWO, *plan, "training.precision=auto")
+    train(whole, every_step)
+    assert process(run).wait(120) == ExitCode.DONE
+    assert_same_steps(run, whole)
+
+
 def test_a_stop_ends_both_at_one_step_and_one_process_can_go_on(make_run: MakeRun) -> None:
     whole, run = make_run(*ONE, "schedule.epochs=3"), make_run(*TWO, "schedule.epochs=3")
     train(whole, every_step)
