@@ -16,8 +16,10 @@ from loratui.engine import durable, families
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import VISIBLE
+from loratui.engine.machine.gpu_holders import Holder
 from loratui.engine.runs import lock, ownership
 from loratui.engine.runs.directory import loratui_home
+from loratui.engine.words import listed
 from loratui.tui import text
 from loratui.tui.commands import base_report, common
 from loratui.tui.plain.follow import say
@@ -186,7 +188,11 @@ def _gpu_line(gpu: dict[str, Any]) -> str:
     busy = "" if gpu["utilisation_percent"] is None else f", {gpu['utilisation_percent']} % busy"
     warm = "" if gpu["temperature_c"] is None else f", {gpu['temperature_c']} °C"
     hidden = f", hidden by {VISIBLE}" if gpu["hidden"] else ""
-    return f"{gpu['name']}, {gpu['total_gib']} GiB, {gpu['free_gib']} GiB free{busy}{warm}, driver {gpu['driver']}{hidden}"
+    by = listed([Holder(**one).words for one in gpu["held_by"]])
+    held = f", held by {by}" if by else ""
+    return (
+        f"{gpu['name']}, {gpu['total_gib']} GiB, {gpu['free_gib']} GiB free{held}{busy}{warm}, driver {gpu['driver']}{hidden}"
+    )
 
 
 def _training_on(report: dict[str, Any]) -> str:

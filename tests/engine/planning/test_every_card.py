@@ -15,6 +15,7 @@ from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.machine.hardware import Gpu
 from loratui.engine.planning import figures
 from loratui.engine.planning.estimate import Cost, estimate
+from loratui.engine.planning.memory_misfits import untried
 from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.preflight import check_machine
@@ -147,6 +148,26 @@ def test_what_is_said_of_a_plan_is_true_and_helps(machine: Machine, preset: str,
 @given(MACHINES, PRESETS, CHANGES)
 def test_more_memory_is_never_worse(machine: Machine, preset: str, changes: list[tuple[str, Any]]) -> None:
     check_more(machine, recipe_of(preset, changes))
+
+
+@given(MACHINES, PRESETS, CHANGES)
+def test_a_run_that_is_out_of_memory_again_and_again_comes_to_an_end(
+    machine: Machine, preset: str, changes: list[tuple[str, Any]]
+) -> None:
+    facts = Facts.here(recipe_of(preset, changes).settings, machine.accelerator())
+    tried: list[MemoryPlan] = []
+    while isinstance(plan := decide(facts), MemoryPlan):
+        assert plan.way not in facts.failed
+        assert not tried or plan.fits != "no", "only the first may be tried in spite of the estimate"
+        tried.append(plan)
+        facts = dataclasses.replace(facts, failed=facts.failed | {plan.way})
+    assert len(tried) <= 12
+    assert not tried or plan.key == "memory.no_plan_left"
+    if tried:
+        found = untried(facts)
+        assert found.remedy
+        other = decide(dataclasses.replace(facts, settings=replace(facts.settings, found.settings)))
+        assert not found.settings or isinstance(other, MemoryPlan)
 
 
 @pytest.mark.long

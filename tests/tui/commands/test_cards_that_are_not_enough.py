@@ -35,6 +35,7 @@ def machine(
     card = Gpu(0, name, gib, min(gib, free), "580.95.05", 0, 40, 30.0, "GPU-11", "00000000:01:00.0", capability, held_by)
     facts = TorchFacts("2.11.0", "13.0", "", ARCHES, (TorchDevice(name, capability, gib, "11"),))
     monkeypatch.setattr(hardware, "listing", lambda *_: Listing((card,)))
+    monkeypatch.setattr(hardware, "gpus", lambda *_: (card,))
     monkeypatch.setattr(hardware, "ram", lambda: Ram(ram, ram, False))
     monkeypatch.setattr(accelerator, "torch_facts", lambda _: facts)
 
@@ -137,6 +138,19 @@ def test_a_plan_is_made_for_what_is_free(
         shown.append(here["memory_plan"])
         assert here["vram_gib"][1] <= free
     assert shown == ["gpu-bf16-quantised-fp8-graphs-compile-auto", "gpu-bf16-swapped-fp8-graphs-compile-auto"]
+
+
+def test_the_doctor_names_who_is_on_a_card(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del home
+    machine(monkeypatch, *RTX4090, RUN, GAME, free=11.0)
+    cli.main(["doctor", "--json"])
+    (card,) = json.loads(capsys.readouterr().out)["gpus"]
+    assert card["held_by"][0] == {"pid": 71, "name": "the loratui run anna", "gib": 4.0, "is_run": True}
+    cli.main(["doctor"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "11.0 GiB free, held by the loratui run anna (process 71, 4.0 GiB), game (process 72, 9.0 GiB)" in said
 
 
 def test_a_trainer_that_is_alive_is_known_by_its_command_line() -> None:
