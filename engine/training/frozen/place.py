@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ def _in_4_bits(linear: nn.Linear, device: torch.device, dtype: torch.dtype) -> n
     """The Linear in NF4 by bitsandbytes, which quantises a weight when it comes to the card."""
     from bitsandbytes.nn import Linear4bit, Params4bit
 
-    made: nn.Module = Linear4bit(
+    made: Any = Linear4bit(
         linear.in_features,
         linear.out_features,
         bias=linear.bias is not None,
@@ -94,6 +95,7 @@ def _in_4_bits(linear: nn.Linear, device: torch.device, dtype: torch.dtype) -> n
         quant_type="nf4",
         device="meta",
     )
+    made.support_avx512bf16_for_cpu = False  # its faster products there want widths that are multiples of 64
     weight = weight_on(linear.weight, device, dtype)
     made.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=made).to(device)
     if linear.bias is not None:
