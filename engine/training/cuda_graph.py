@@ -37,10 +37,20 @@ class CudaGraphStep:
 
     A pass that is not recorded needs memory of its own beside that of the recordings. Where memory is short, nothing is recorded
     before `first` passes, so that every shape can have had its first passes by then.
+    A recording cannot use all memory that is free, so one may fail where the pass itself fits: `make_room` has passes take less
+    from then on, and says whether they do; the next pass is recorded then.
     """
 
-    def __init__(self, compute: Compute, report: Reporter, *, wanted: bool, first: int = 0) -> None:
-        self._compute, self._report, self._first = compute, report, first
+    def __init__(
+        self,
+        compute: Compute,
+        report: Reporter,
+        *,
+        wanted: bool,
+        first: int = 0,
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._compute, self._report, self._first, self._make_room = compute, report, first, make_room
         self.wanted = wanted
         self._met: Counter[Shape] = Counter()
         self._passes = 0
@@ -94,9 +104,9 @@ class CudaGraphStep:
         return self._compute(batch)
 
     def _record(self, shape: Shape, batch: TrainingBatch) -> bool:
-        """Records the pass over `batch` without computing it; False, with a warning, if that is impossible here."""
+        """Records the pass over `batch` without computing it; False if that is impossible now, and with a warning if it is here."""
         before, began = next(iter(self._recordings.values()), None), time.monotonic()
-        self._recording, stream = True, torch.cuda.current_stream()
+        self._recording, stream, reason = True, torch.cuda.current_stream(), ""
         try:
             self._recordings[shape] = _Recording.of(self._compute, batch, before)
         except Exception as error:
@@ -105,10 +115,14 @@ class CudaGraphStep:
             if is_gpu_lost(error):
                 raise
             short = any(is_out_of_memory(one) for one in (error, error.__context__) if one is not None)
-            self._stop(_NO_ROOM if short else first_line(error))
-            return False
+            reason = _NO_ROOM if short else first_line(error)
         finally:
             self._recording = False
+        if reason:  # not within the handler: the error keeps everything the failed recording made
+            self.forget()
+            if reason != _NO_ROOM or not self._make_room():
+                self._stop(reason)
+            return False
         print(f"recorded a step in {time.monotonic() - began:.1f} s", flush=True)
         return True
 

@@ -82,7 +82,9 @@ class OptimizerSteps:
         self.diffusion_loss = DiffusionLoss(job, loaded.model, loaded.latents, loaded.texts)
         several = len({entry.bucket for entry in job.ledger.images}) > 1 and job.memory_plan.rung.recomputed[1] > 0
         first = progress.steps_per_epoch * settings.training.accumulation if several else 0  # by then each bucket was seen
-        self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs, first=first)
+        self.graph_step = CudaGraphStep(
+            self._add_gradients, report, wanted=job.memory_plan.cuda_graphs, first=first, make_room=self.fit.make_room
+        )
         self._unread: _Unread | None = None
         """The last step, while its figures are not read."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,6 +12,9 @@ from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.peak_memory import PeakMemory
 from loratui.engine.words import GIB
+
+LARGER_SPARES = (0.1, 0.2, 0.35)
+"""What is left free instead of `figures.SPARE`, one after the other, where a recording found too little memory."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class Measured:
     room: int
     """What torch may allocate."""
 
+    spare: float = figures.SPARE
+    """Share of the room that is left free."""
+
     @property
     def left(self) -> int:
         """What blocks may take beside that."""
-        return int(self.room * (1 - figures.SPARE)) - self.peak
+        return int(self.room * (1 - self.spare)) - self.peak
 
 
 def recomputed(measured: Measured, kept_bytes: Sequence[int]) -> int:
@@ -59,6 +65,11 @@ class Fit:
         """`sampling_gib` is what decoding a sample takes beside the weights. `peak` is that of the run."""
         self._plan, self._blocks, self._peak = plan, blocks, peak
         self._sampling = int(sampling_gib * GIB)
+        self._measured: Measured | None = None
+        self._sample = 0
+        """The most that making a sample takes, bytes, and,"""
+        self._kept_bytes: list[int] = []
+        """for each block, what its activations take; both as of the measured step."""
         self._adjusts = plan.placement == "gpu" and plan.rung.recomputed[1] > 0
         self.due = self._adjusts
         """Whether the next step is to be measured."""
@@ -83,24 +94,42 @@ class Fit:
         torch.cuda.synchronize()
         resting = torch.cuda.memory_allocated()
         peak = resting + int((torch.cuda.max_memory_allocated() - resting) * larger)
-        measured = Measured(peak, int(self._plan.room_gib * GIB))
+        self._measured, self._sample = Measured(peak, int(self._plan.room_gib * GIB)), resting + self._sampling
+        self._kept_bytes = [int(block.kept_bytes * larger) for block in self._blocks.blocks]
+        decided = self._spread(self._measured)
+        self._peak.measure()
+        return f"{decided}; the step took {self._measured.peak / GIB:.2f} GiB of {self._measured.room / GIB:.2f}"
+
+    def make_room(self) -> bool:
+        """Leaves more memory free from now on; False if there is none to give back. Recordings must be gone."""
+        before = self._given
+        for spare in LARGER_SPARES:
+            if self._measured is not None and spare > self._measured.spare and any(before):
+                self._measured = replace(self._measured, spare=spare)
+                decided = self._spread(self._measured)
+                if self._given != before:
+                    torch.cuda.empty_cache()
+                    print(f"memory: {decided}, so that a step can be recorded", flush=True)
+                    return True
+        return False
+
+    def _spread(self, measured: Measured) -> str:
+        """Gives the blocks what is left; returns what was decided, in words."""
         blocks, swap = self._blocks, self._blocks.swap
         if swap is not None:
-            chosen = resident(measured, swap.sizes, resting + self._sampling)
+            chosen = resident(measured, swap.sizes, self._sample)
+            torch.cuda.empty_cache()  # so that blocks that stay for good do not lie within memory that others could use
             swap.keep(chosen)
-            decided = f"{len(chosen)} of {len(swap.sizes)} blocks stay on the card"
-        elif self._plan.recomputed == 1.0 == self._plan.rung.recomputed[0]:
-            decided = "every block is computed again"
-        else:
-            again = recomputed(measured, [int(block.kept_bytes * larger) for block in blocks.blocks])
-            blocks.recompute(again)
-            decided = f"{again} of {len(blocks.blocks)} blocks are computed again"
-        self._peak.measure()
-        return f"{decided}; the step took {measured.peak / GIB:.2f} GiB of {measured.room / GIB:.2f}"
+            return f"{len(chosen)} of {len(swap.sizes)} blocks stay on the card"
+        if self._plan.recomputed == 1.0 == self._plan.rung.recomputed[0]:
+            return "every block is computed again"
+        again = recomputed(measured, self._kept_bytes)
+        blocks.recompute(again)
+        return f"{again} of {len(blocks.blocks)} blocks are computed again"
 
     def shrink(self) -> bool:
         """Takes the least memory from now on; False if it does already. Recordings must be gone."""
-        if not self._adjusts or not self._gave_any:
+        if not self._adjusts or not any(self._given):
             return False
         self._give_back()
         torch.cuda.empty_cache()
@@ -108,9 +137,10 @@ class Fit:
         return True
 
     @property
-    def _gave_any(self) -> bool:
+    def _given(self) -> tuple[int, int]:
+        """How many blocks keep their activations, and how many stay on the card."""
         swap = self._blocks.swap
-        return any(not block.recomputed for block in self._blocks.blocks) or (swap is not None and swap.resident > 0)
+        return sum(not block.recomputed for block in self._blocks.blocks), 0 if swap is None else swap.resident
 
     def _give_back(self) -> None:
         self._blocks.recompute(len(self._blocks.blocks))

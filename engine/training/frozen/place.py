@@ -17,7 +17,7 @@ from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.frozen.joined import Joiner, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
-from loratui.engine.training.frozen.swap import BlockSwap
+from loratui.engine.training.frozen.swap import BlockSwap, side_by_side
 
 
 def place(
@@ -54,6 +54,8 @@ def place(
                 join(module, joiner)
             if swap is not None:
                 swap.add(module)
+            elif not plan.two_copies:
+                _pack(module, device)
             for layer in (one for one in module.modules() if plan.two_copies and isinstance(one, FrozenLinear)):
                 layer.keep_turned()
         for parameter in denoiser.parameters():
@@ -69,6 +71,14 @@ def place(
         denoiser.register_forward_pre_hook(lambda *_: joiner.refresh())
     blocks.recompute(len(blocks.blocks) if plan.recomputed else 0)
     return blocks
+
+
+def _pack(block: nn.Module, device: torch.device) -> None:
+    """Puts a block's weights side by side into memory of their own. Where they were made, they lie between what making them took, and
+    no step could have all of that."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    side_by_side(block, lambda length: torch.empty(length, dtype=torch.uint8, device=device))
 
 
 def _freeze(block: nn.Module, trained: set[int], base: BaseFormat, device: torch.device, dtype: torch.dtype) -> None:

@@ -8,7 +8,7 @@ is the same in each step, so a whole step with its copies can be recorded as a C
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +75,8 @@ class BlockSwap:
 
     def add(self, block: nn.Module) -> None:
         """Moves the weights of a block's `FrozenLinear`s into host memory, pinned where there is a card. Its number is the next."""
-        self._blocks.append(_moved(block, self._arenas))
+        pieces, host = side_by_side(block, self._arenas.take)
+        self._blocks.append(_Block(pieces, host))
         self.keep(frozenset())
 
     @property
@@ -166,18 +167,19 @@ def _set(block: _Block, whole: Tensor) -> None:
         setattr(piece.layer, piece.name, piece.of(whole))
 
 
-def _moved(block: nn.Module, arenas: _Arenas) -> _Block:
+def side_by_side(block: nn.Module, take: Callable[[int], Tensor]) -> tuple[tuple[_Piece, ...], Tensor]:
+    """Moves the weights of a block's `FrozenLinear`s into one tensor of bytes: `take(n)` makes (n,) of them, anywhere."""
     layers = [layer for layer in block.modules() if isinstance(layer, FrozenLinear)]
     buffers = [(layer, name, value) for layer in layers for name in WEIGHT if (value := getattr(layer, name)) is not None]
     pieces, length = [], 0
     for layer, name, value in buffers:
         pieces.append(_Piece(layer, name, length, value.dtype, tuple(value.shape)))
         length += -(-value.numel() * value.element_size() // ALIGNMENT) * ALIGNMENT
-    moved = _Block(tuple(pieces), arenas.take(length))
+    moved = take(length)
     for piece, (layer, name, value) in zip(pieces, buffers, strict=True):
-        piece.of(moved.host).copy_(value)
-        setattr(layer, name, piece.of(moved.host))
-    return moved
+        piece.of(moved).copy_(value)
+        setattr(layer, name, piece.of(moved))
+    return tuple(pieces), moved
 
 
 def arena_bytes(length: int) -> int:

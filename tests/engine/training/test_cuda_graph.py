@@ -169,6 +169,30 @@ def test_a_step_that_cannot_be_recorded_is_computed_and_told_once(
     assert word in told.warnings[0]
 
 
+@pytest.mark.parametrize("given_back", [1, 2, 5])
+def test_a_recording_that_finds_too_little_memory_is_tried_again_with_more(
+    given_back: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate(monkeypatch)
+    told, rooms, tries = Told(), iter([True, True, False]), 0
+
+    @contextmanager
+    def short(graph: SimulatedGraph, pool: object = None) -> Iterator[None]:
+        nonlocal tries
+        tries += 1
+        if tries <= given_back:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        with simulated_recording(graph, pool):
+            yield
+
+    monkeypatch.setattr(torch.cuda, "graph", short)
+    own = CudaGraphStep(recordable(double), told, wanted=True, make_room=lambda: next(rooms))  # type: ignore[arg-type]
+    for number in range(EAGER + 6):
+        assert own(batch(2, float(number))).tolist() == [2.0 * number] * 2
+    assert own.any == (given_back <= 2)
+    assert len(told.warnings) == (given_back > 2)
+
+
 def test_a_recording_that_cannot_even_end_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch stays on the stream of a recording whose end fails, and its error hides the first one."""
     simulate(monkeypatch)

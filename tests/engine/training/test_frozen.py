@@ -20,6 +20,7 @@ from torch import nn
 
 from loratui.engine.errors import ExitCode
 from loratui.engine.families.model import SizeConditioning
+from loratui.engine.planning import rungs
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.control_queue import ControlQueue
@@ -528,3 +529,34 @@ def test_group_offloading_takes_no_block_away_in_a_backward_pass(monkeypatch: py
     moves.clear()
     x.sum().backward()
     assert moves == ["onload_"] * 3
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_blocks_give_back_step_by_step_what_a_recording_needs(swapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100 * 2**20)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 300 * 2**20)
+    blocks = Blocks(Stack([8] * 12), ["Sequential"], on_card=False, draws=False)
+    for block in blocks.blocks:
+        block.kept_bytes = 60 * 2**20
+    blocks.recompute(len(blocks.blocks))
+    if swapped:
+        resident_of: list[frozenset[int]] = []
+        blocks.swap = SimpleNamespace(sizes=[60 * 2**20] * len(blocks.blocks), resident=0, keep=None)  # type: ignore[assignment]
+
+        def keep(numbers: frozenset[int]) -> None:
+            resident_of.append(numbers)
+            blocks.swap.resident = len(numbers)  # type: ignore[union-attr, misc]
+
+        blocks.swap.keep = keep  # type: ignore[method-assign, union-attr, assignment]
+    room = (300 + 60 * len(blocks.blocks)) / 0.95 / 1024
+    plan = SimpleNamespace(placement="gpu", rung=rungs.SWAPPED if swapped else rungs.PARTIAL, recomputed=1.0, room_gib=room)
+    own = Fit(plan, blocks, 0.0, PeakMemory(CPU))  # type: ignore[arg-type]
+    assert not own.make_room(), "nothing was given yet"
+    own.after_a_step(1.0)
+    kept = [sum(own._given)]
+    assert kept == [len(blocks.blocks)]
+    while own.make_room():
+        kept.append(sum(own._given))
+    assert len(kept) > 1
+    assert kept == sorted(set(kept), reverse=True)
