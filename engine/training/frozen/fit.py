@@ -94,7 +94,10 @@ class Fit:
         torch.cuda.synchronize()
         resting = torch.cuda.memory_allocated()
         peak = resting + int((torch.cuda.max_memory_allocated() - resting) * larger)
-        self._measured, self._sample = Measured(peak, int(self._plan.room_gib * GIB)), resting + self._sampling
+        now = (
+            torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+        )  # other programs may have come since the plan was made
+        self._measured, self._sample = Measured(peak, min(int(self._plan.room_gib * GIB), now)), resting + self._sampling
         self._kept_bytes = [int(block.kept_bytes * larger) for block in self._blocks.blocks]
         decided = self._spread(self._measured)
         self._peak.measure()

@@ -413,6 +413,9 @@ class Card:
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: self.resting)
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: self.peak)
         monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: self.reserved)
+        self.free = 20 * 2**30
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: self.reserved)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (self.free, 24 * 2**30))
 
 
 def fitted(make: MakeRun, *sets: str, **plan: Any) -> tuple[Fit, Blocks]:
@@ -454,6 +457,16 @@ def test_blocks_that_stay_leave_the_card_when_memory_runs_out(make: MakeRun, mon
     assert blocks.swap.resident == len(blocks.large)
     assert own.shrink()
     assert blocks.swap.resident == 0
+
+
+def test_blocks_are_fitted_into_what_others_have_left_by_then(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card(monkeypatch)
+    own, blocks = fitted(make, "memory.plan=partial")
+    for block in blocks.blocks:
+        block.kept_bytes = 3 * 2**30
+    card.free, card.reserved = 3 * 2**30, 4 * 2**30
+    assert own.after_a_step(1.0).endswith("the step took 3.00 GiB of 7.00")
+    assert [block.recomputed for block in blocks.blocks] == [True] * (len(blocks.blocks) - 1) + [False]
 
 
 def test_the_peak_of_a_run_is_that_of_all_its_work_but_failures(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,6 +549,8 @@ def test_blocks_give_back_step_by_step_what_a_recording_needs(swapped: bool, mon
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100 * 2**20)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 300 * 2**20)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 300 * 2**20)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (20 * 2**30, 24 * 2**30))
     blocks = Blocks(Stack([8] * 12), ["Sequential"], on_card=False, draws=False)
     for block in blocks.blocks:
         block.kept_bytes = 60 * 2**20
