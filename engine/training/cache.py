@@ -1,4 +1,4 @@
-"""Latents and text states on disk, keyed by everything they depend on, so a stale one is never used."""
+"""Latents and text states on disk, keyed by everything they depend on, with a sum, so a stale or damaged one is never used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.durable import write_file
+from loratui.engine.durable import remove_tree, write_file
 from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
 from loratui.engine.families.model import LatentDistribution, Model, PromptEmbeds, PromptTokens
 from loratui.engine.formats.safetensors_file import read_checked
@@ -26,6 +26,10 @@ VERSION = 1
 
 _MOST_BYTES = 1 << 30
 """Limit for one image's latents or one caption's states; T5's take 4 MB."""
+
+_SUM = "sha256"
+"""Name of the sum in a cache file's metadata. Files of older versions have no metadata; they are still read, since to make them
+again takes the card for minutes."""
 
 Progress = Callable[[int, int], None]
 
@@ -45,6 +49,8 @@ class LatentCache:
         self._vae, _ = model.fingerprints()
         self._on_disk = on_disk
         self._known: dict[tuple[str, bool], LatentDistribution] = {}
+        self.damaged: list[str] = []
+        """Names of files that were not what was written, and so were made again."""
 
     def fill(self, entries: Sequence[LedgerEntry], flips: Iterable[bool], progress: Progress) -> None:
         """Encodes what is missing. `progress(done, total)` is called after each image and may raise to stop.
@@ -55,7 +61,7 @@ class LatentCache:
         for done, (entry, flip) in enumerate(wanted, 1):
             if (entry.relative, flip) not in self._known:
                 known = _with_sum(entry)
-                stored = _read(self._path(known, flip), {"mean", "std"}) if self._on_disk else None
+                stored = _read(self._path(known, flip), {"mean", "std"}, self.damaged) if self._on_disk else None
                 self._known[entry.relative, flip] = (
                     LatentDistribution(stored["mean"], stored["std"]) if stored else self._encode(known, flip)
                 )
@@ -84,7 +90,7 @@ class LatentCache:
         except NotFiniteError as error:
             raise NotFiniteError(f"{entry.path}: the VAE produced values that are not finite.", error.remedy) from error
         if self._on_disk:
-            write_file(self._path(entry, flip), save({"mean": latents.mean, "std": latents.std}), durable=False)
+            _write(self._path(entry, flip), {"mean": latents.mean, "std": latents.std})
         return latents
 
 
@@ -96,6 +102,8 @@ class TextCache:
         self._model = model
         _, self._encoder = model.fingerprints()
         self._known: dict[str, PromptEmbeds] = {}
+        self.damaged: list[str] = []
+        """Names of files that were not what was written, and so were made again."""
 
     def fill(self, captions: Iterable[str], progress: Progress) -> None:
         """Prepares what `get` and `batch` will be asked for. `progress(done, total)` is called after each text and may raise to stop."""
@@ -127,7 +135,7 @@ class TextCache:
         return caption in self._known
 
     def _stored(self, caption: str) -> PromptEmbeds | None:
-        stored = _read(self._path(caption), {"tokens_cut"})
+        stored = _read(self._path(caption), {"tokens_cut"}, self.damaged)
         if not stored:
             return None
         return PromptEmbeds({name: t for name, t in stored.items() if name != "tokens_cut"}, int(stored["tokens_cut"]))
@@ -140,8 +148,7 @@ class TextCache:
             made = self._model.encode_prompts(captions)
         made = [PromptEmbeds({name: value.cpu() for name, value in one.tensors.items()}, one.tokens_cut) for one in made]
         for caption, states in zip(captions, made, strict=True):
-            body = {**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}
-            write_file(self._path(caption), save(body), durable=False)
+            _write(self._path(caption), {**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)})
         return made
 
 
@@ -198,12 +205,34 @@ def _with_sum(entry: LedgerEntry) -> LedgerEntry:
         return replace(entry, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _read(path: Path, needed: set[str]) -> dict[str, Tensor] | None:
-    """The tensors of a cache file; None if it is missing, torn or not finite, and must be made again."""
+def _read(path: Path, needed: set[str], damaged: list[str]) -> dict[str, Tensor] | None:
+    """The tensors of a cache file; None if it is missing, or damaged and must be made again: then its name joins `damaged`."""
+    if not path.exists():
+        return None
     try:
-        tensors = load(read_checked(path, _MOST_BYTES)[1])
+        header, data = read_checked(path, _MOST_BYTES)
+        tensors = load(data)
     except (UsageError, SafetensorError):
-        return None
-    if not needed <= tensors.keys() or not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
-        return None
-    return tensors
+        tensors = {}
+    whole = needed <= tensors.keys() and (not header.metadata or header.metadata.get(_SUM) == _sum(path, tensors))
+    if whole and all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+        return tensors
+    print(f"{path}: not what was written; it is made again", flush=True)
+    damaged.append(path.name)
+    return None
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a cache file with its sum, in place of whatever has its name. Raises `DiskError`."""
+    if path.is_dir():
+        remove_tree(path)
+    write_file(path, save(dict(tensors), {_SUM: _sum(path, tensors)}), durable=False)
+
+
+def _sum(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Of the file's name, which says what they were made of, and of each tensor: name, format, shape and values."""
+    digest = hashlib.sha256(path.name.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

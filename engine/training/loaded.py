@@ -73,8 +73,15 @@ def load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[st
         latents.fill(entries, (False, True) if settings.dataset.flip else (False,), progress("images"))
     if model.encodes_on_cpu:
         report.warn("images_on_cpu")
+    tell_damaged(report, texts, latents)
     model.free_vae()
     return Loaded(job, model, latents, texts, *(placed or _place(job, report, model)))
+
+
+def tell_damaged(report: Reporter, *caches: LatentCache | TextCache) -> None:
+    """Says which cached files were not what was written."""
+    if damaged := [name for cache in caches for name in cache.damaged]:
+        report.warn("cache_damaged", files=damaged)
 
 
 def without_weights(job: Job, report: Reporter) -> Loaded:

@@ -25,6 +25,7 @@ from loratui.engine.runs.lora_files import lora_files
 from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.images import to_tensor
+from loratui.engine.training.loaded import tell_damaged
 from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
@@ -93,6 +94,7 @@ class _Maker:
         report.phase("caching", "Reading the training images")
         latents = LatentCache(job.run.cache, self._model, on_disk=settings.memory.cache_latents)
         latents.fill(job.ledger.images, (False,), progress)
+        tell_damaged(report, self._texts, latents)
         self._gallery = Gallery(self._model, latents, job.ledger.images)
         self._adapter = add_adapter(job, self._model)
         place_on_card(job, self._model, self._adapter)

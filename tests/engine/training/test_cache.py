@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,73 @@ def test_numbers_that_are_not_finite_are_not_taken_from_the_disk(tmp_path: Path,
     again = latents(folder, family, entry).get(entry)
     assert torch.equal(again.mean, good.mean)
     assert torch.isfinite(load_file(file)["mean"]).all()
+
+
+def harms(data: bytes) -> Iterator[tuple[str, bytes | None]]:
+    """A file as disks and people leave it; None is a folder in its place."""
+    chance = random.Random(16)
+    header = 8 + int.from_bytes(data[:8], "little")
+    for at in (*chance.sample(range(header), 12), *chance.sample(range(header, len(data)), 12)):
+        yield f"bit {at}", data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+    yield "zeroed tail", data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+    for kept in (0, 4, header, len(data) - 1):
+        yield f"cut at {kept}", data[:kept]
+    yield "longer", data + b"\0"
+    yield "a folder", None
+
+
+def harm(file: Path, data: bytes | None) -> None:
+    if data is None:
+        file.unlink()
+        file.mkdir()
+        (file / "something").touch()
+    else:
+        file.write_bytes(data)
+
+
+def test_a_damaged_file_of_latents_or_text_states_is_made_again_and_named(
+    tmp_path: Path, family: Sd15, entry: LedgerEntry
+) -> None:
+    """Faults: damaged files of a run, each kind, at any place."""
+    images, words = tmp_path / "latents", tmp_path / "words"
+    good, said = latents(images, family, entry).get(entry), texts(words, family, "a fox").get("a fox")
+    (image,), (word,) = images.iterdir(), words.iterdir()
+    for file in (image, word):
+        whole = file.read_bytes()
+        for what, data in harms(whole):
+            harm(file, data)
+            cache = latents(images, family, entry) if file == image else texts(words, family, "a fox")
+            if isinstance(cache, LatentCache):
+                assert torch.equal(cache.get(entry).mean, good.mean), what
+                assert torch.equal(cache.get(entry).std, good.std), what
+            else:
+                assert all(torch.equal(value, said.tensors[name]) for name, value in cache.get("a fox").tensors.items()), what
+                assert cache.get("a fox").tokens_cut == said.tokens_cut
+            assert cache.damaged == [file.name], what
+            assert file.read_bytes() == whole, what
+
+
+def test_a_cache_file_under_another_s_name_is_not_used(tmp_path: Path, family: Sd15) -> None:
+    folder = tmp_path / "cache"
+    texts(folder, family, "a fox")
+    (fox,) = folder.iterdir()
+    texts(folder, family, "a dog")
+    (dog,) = set(folder.iterdir()) - {fox}
+    kept = dog.read_bytes()
+    shutil.copy(fox, dog)
+    assert texts(folder, family, "a dog").damaged == [dog.name]
+    assert dog.read_bytes() == kept
+
+
+def test_cache_files_of_older_versions_have_no_sum_and_are_still_read(tmp_path: Path, family: Sd15, entry: LedgerEntry) -> None:
+    folder = tmp_path / "cache"
+    good = latents(folder, family, entry).get(entry)
+    (file,) = folder.iterdir()
+    save_file(load_file(file), file)
+    family.encode_image = None  # type: ignore[method-assign,assignment]
+    cache = latents(folder, family, entry)
+    assert torch.equal(cache.get(entry).mean, good.mean)
+    assert not cache.damaged
 
 
 def test_the_caption_s_cut_is_remembered(tmp_path: Path, family: Sd15) -> None:
