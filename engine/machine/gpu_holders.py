@@ -12,6 +12,7 @@ from loratui.engine.words import GIB
 
 _PROC = Path("/proc")
 _TRAINER = "loratui.engine.training"
+_DEVICES = ("/dev/nvidia", "/dev/dxg", "/dev/dri")
 _LONGEST_NAME = 40
 _MOST_BYTES = 1 << 16
 """Read of a command line, which any program writes as it likes."""
@@ -52,7 +53,17 @@ def _holder(pid: int, gib: float | None) -> Holder:
     words = _read(pid, "cmdline").split("\0")
     if _TRAINER in words[:-1]:
         return Holder(pid, f"the loratui run {_told(Path(words[words.index(_TRAINER) + 1]).name)}", gib, is_run=True)
-    return Holder(pid, _told(_read(pid, "comm")), gib)
+    return Holder(pid, _told(_read(pid, "comm")) if _may_use_a_gpu(pid) else "", gib)
+
+
+def _may_use_a_gpu(pid: int) -> bool:
+    """Whether a process has a device of a GPU open, as far as it lets us look: in a container, the driver's numbers may be those of
+    the machine, and mean other processes here."""
+    try:
+        open_files = [str(file.readlink()) for file in (_PROC / str(pid) / "fd").iterdir()]
+    except OSError:  # somebody else's, or it ends
+        return True
+    return any(file.startswith(_DEVICES) for file in open_files)
 
 
 def _told(name: str) -> str:

@@ -162,6 +162,14 @@ def test_programs_on_a_card_are_named_and_this_one_is_not(proc: Path, monkeypatc
     assert [holder.is_run for holder in found] == [True, False, False, False]
 
 
+def test_a_number_that_means_another_process_here_is_not_named(proc: Path) -> None:
+    """The driver of a container may tell the numbers of the machine."""
+    for pid, target in ((8, "/dev/nvidia0"), (9, "/dev/null")):
+        (proc / str(pid) / "fd").mkdir()
+        (proc / str(pid) / "fd" / "3").symlink_to(target)
+    assert [gpu_holders._holder(pid, None).name for pid in (8, 9)] == ["Xorg[31m", ""]
+
+
 def test_a_driver_that_names_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise FakeDriverError("Not Supported")
