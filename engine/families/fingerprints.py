@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from loratui.engine.durable import remember
@@ -14,11 +15,16 @@ from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import PartFile
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.limits import CHUNK_BYTES
 from loratui.engine.untrusted import open_regular, read_json
 
 FORMAT = 1
 _KEPT = 500
+
+BLOCK_BYTES = 64 << 20
+"""What is read and hashed at once. Between blocks a thread waits for Python, which the import of a large library can hold for long."""
+
+_VIEWS = 512
+"""Places that the system fills in one call; POSIX allows 1024 on every system that loratui runs on."""
 
 
 class Digests:
@@ -97,27 +103,58 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _of_file(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _of_pieces(path, _blocks(0, path.stat().st_size))
 
 
 def _of_tensors(path: Path, prefix: str) -> str:
     """Of the tensors of one part: names, formats, shapes and values, in the order of their names."""
-    digest = hashlib.sha256()
     header = read_header(path)
     start = path.stat().st_size - max((info.end for info in header.tensors.values()), default=0)
-    with open_regular(path) as file:
-        for key in sorted(header.tensors):
-            if not (key.startswith(prefix) if prefix else has_no_prefix(key)):
-                continue
+    pieces: list[bytes | range] = []
+    for key in sorted(header.tensors):
+        if key.startswith(prefix) if prefix else has_no_prefix(key):
             info = header.tensors[key]
-            digest.update(f"{key} {info.dtype} {info.shape}\n".encode())
-            file.seek(start + info.begin)
-            left = info.end - info.begin
-            while left:
-                block = file.read(min(left, CHUNK_BYTES))
-                if not block:
-                    raise UsageError(f"{path}: the file became shorter while it was read.", "Download it again.")
-                digest.update(block)
-                left -= len(block)
+            pieces += [f"{key} {info.dtype} {info.shape}\n".encode(), *_blocks(start + info.begin, start + info.end)]
+    return _of_pieces(path, pieces)
+
+
+def _blocks(begin: int, end: int) -> list[range]:
+    """A range of a file, as ranges of at most one block."""
+    return [range(at, min(at + BLOCK_BYTES, end)) for at in range(begin, end, BLOCK_BYTES)]
+
+
+def _of_pieces(path: Path, pieces: Sequence[bytes | range]) -> str:
+    """Of texts and of ranges of a file, one after another. As many as lie side by side in the file are read and hashed at once."""
+    digest, block = hashlib.sha256(), memoryview(bytearray(min(BLOCK_BYTES, sum(map(len, pieces)))))
+    used, views, at = 0, list[memoryview](), 0
+    with open_regular(path) as file:
+        for piece in pieces:
+            apart = isinstance(piece, range) and bool(views) and piece.start != at
+            if apart or used + len(piece) > len(block):
+                _fill(file.fileno(), views, path)
+                digest.update(block[:used])
+                used, views = 0, []
+            place = block[used : used + len(piece)]
+            used += len(piece)
+            if isinstance(piece, bytes):
+                place[:] = piece
+                continue
+            if not views:
+                file.seek(piece.start)
+            views.append(place)
+            at = piece.stop
+        _fill(file.fileno(), views, path)
+        digest.update(block[:used])
     return digest.hexdigest()
+
+
+def _fill(fd: int, views: list[memoryview], path: Path) -> None:
+    """Reads into all these places, one after another."""
+    while views:
+        read = os.readv(fd, views[:_VIEWS])
+        if not read:
+            raise UsageError(f"{path}: the file became shorter while it was read.", "Download it again.")
+        while views and read >= len(views[0]):
+            read -= len(views.pop(0))
+        if read:
+            views[0] = views[0][read:]

@@ -45,9 +45,11 @@ def begin(run: RunDirectory, world: World, *, trains: bool) -> CompilingAhead | 
         settings = read_recipe(run.effective).settings
         base = find_base(settings.base)
         denoiser = families.family(base.family).denoiser.name
-        begin_to_read(run.fingerprints, [part for name, part in base.parts.items() if name != denoiser])
-        if denoiser in base.parts:
-            _in_the_background(read_ahead, base.parts[denoiser].files)
+        others = [part for name, part in base.parts.items() if name != denoiser]
+        begin_to_read(run.fingerprints, others)
+        # In the order in which they are needed, for the disk serves what was asked first.
+        wanted = [path for part in others for path in part.files]
+        _in_the_background(read_ahead, wanted, base.parts[denoiser].files if denoiser in base.parts else ())
         if settings.memory.device != "cpu":
             _in_the_background(_wake_the_card)
         if trains and world.size == 1:
@@ -68,14 +70,15 @@ def _wake_the_card() -> None:
             torch.ones(8, device="cuda").sum().item()
 
 
-def read_ahead(paths: Sequence[Path]) -> None:
-    """Has the system bring files into its memory, where it has room for them."""
+def read_ahead(*groups: Sequence[Path]) -> None:
+    """Has the system bring groups of files into its memory, one after another, up to the first for which it has no room."""
     if not hasattr(os, "posix_fadvise"):  # macOS
         return
     with contextlib.suppress(OSError):
-        if sum(path.stat().st_size for path in paths) > hardware.ram().free_gib * GIB * ROOM:
-            return
-        for path in paths:
-            with open_regular(path) as file:
-                for start in range(0, os.fstat(file.fileno()).st_size, CHUNK_BYTES):  # Linux takes little more at once
-                    os.posix_fadvise(file.fileno(), start, CHUNK_BYTES, os.POSIX_FADV_WILLNEED)
+        for paths in groups:
+            if sum(path.stat().st_size for path in paths) > hardware.ram().free_gib * GIB * ROOM:
+                return
+            for path in paths:
+                with open_regular(path) as file:
+                    for start in range(0, os.fstat(file.fileno()).st_size, CHUNK_BYTES):  # Linux takes little more at once
+                        os.posix_fadvise(file.fileno(), start, CHUNK_BYTES, os.POSIX_FADV_WILLNEED)

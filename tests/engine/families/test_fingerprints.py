@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from loratui.engine.errors import UsageError
 from loratui.engine.families import fingerprints
 from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.model import LoadOptions, load_model
@@ -163,3 +165,33 @@ def test_digests_of_several_files_are_made_at_once(tmp_path: Path, monkeypatch: 
     fingerprints.begin_to_read(memory, [part(file, "vae.") for file in files])
     assert [fingerprints.shared(memory).of(part(file, "vae.")) for file in files]
     assert Digests(memory)._known == fingerprints.shared(memory)._known
+
+
+@pytest.mark.parametrize("block", [40, 64, 1 << 20])
+def test_a_digest_does_not_depend_on_what_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Tensors in another order than that of their names, one without values, and one between those of the part."""
+    monkeypatch.setattr(fingerprints, "BLOCK_BYTES", block)
+    monkeypatch.setattr(fingerprints, "_VIEWS", 2)
+    values = {
+        "vae.wide": torch.arange(60, dtype=torch.float64),
+        "vae.b": torch.arange(5, dtype=torch.float32),
+        "text.a": torch.ones(9),
+        "vae.a": torch.ones(3),
+        "vae.none": torch.ones(0),
+        "vae.h": torch.ones(4, dtype=torch.float16),
+    }
+    path = tmp_path / "base.safetensors"
+    save_file(values, path)
+    names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16"}
+    by_hand = hashlib.sha256()
+    for key in sorted(key for key in values if key.startswith("vae.")):
+        by_hand.update(
+            f"{key} {names[values[key].dtype]} {tuple(values[key].shape)}\n".encode() + values[key].numpy().tobytes()
+        )
+    assert Digests().of_weights(path, "vae.") == by_hand.hexdigest()
+    assert Digests().of_weights(path, None) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_that_becomes_shorter_is_told(file: Path) -> None:
+    with pytest.raises(UsageError, match="shorter"):
+        fingerprints._of_pieces(file, [range(file.stat().st_size + 8)])

@@ -43,3 +43,15 @@ def test_nothing_is_read_ahead_where_memory_is_short(
 def test_a_missing_file_is_told_by_who_needs_it(tmp_path: Path, asked: list[tuple[int, int]]) -> None:
     read_ahead([tmp_path / "gone"])
     assert not asked
+
+
+def test_files_are_read_ahead_in_the_order_in_which_they_are_needed(
+    tmp_path: Path, asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to what memory has no room for."""
+    monkeypatch.setattr(hardware, "ram", lambda: Ram(16.0, 4 * CHUNK_BYTES / 2**30, False))
+    text, denoiser = tmp_path / "text", tmp_path / "denoiser"
+    text.write_bytes(bytes(CHUNK_BYTES + 1))
+    denoiser.write_bytes(bytes(4 * CHUNK_BYTES))
+    read_ahead([text], [denoiser], [text])
+    assert asked == [(0, CHUNK_BYTES), (CHUNK_BYTES, CHUNK_BYTES)]
