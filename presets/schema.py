@@ -96,6 +96,9 @@ class Base:
     check: Literal["on", "off"] = key(
         "on", "refuse a base whose answers make no sense, before the first step; off starts anyway"
     )
+    changed: Literal["refuse", "accept"] = key(
+        "refuse", "what a resume does if the files of the base have changed; accept goes on with them"
+    )
     clip_skip: int = key(1, "text layer to use, counted as in Automatic1111: 1 is the last, 2 the last but one", low=1, high=12)
 
     @property

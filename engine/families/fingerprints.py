@@ -41,10 +41,8 @@ class Digests:
     def of(self, part: PartFile) -> str:
         """What decides a part's output: its tensors, and its configuration or vocabulary where these are beside them."""
         digest = hashlib.sha256(repr((part.prefix, part.fp8, sorted(part.config_changes.items()))).encode())
-        if part.in_folder:
-            others = [p for p in part.path.iterdir() if p.is_file() and p.suffix != ".safetensors"]
-            for path in sorted(p for p in others if p.suffix in (".json", ".txt", ".model")):
-                digest.update(f"{path.name} {self.of_weights(path, None)}\n".encode())
+        for path in _beside_weights(part):
+            digest.update(f"{path.name} {self.of_weights(path, None)}\n".encode())
         for path, prefix in weights(part):
             digest.update(self.of_weights(path, prefix).encode())
         return digest.hexdigest()
@@ -71,6 +69,20 @@ class Digests:
 def weights(part: PartFile) -> list[tuple[Path, str | None]]:
     """The files of a part's weights, and which of their tensors are its own: those behind a prefix; None: all."""
     return [(path, None if part.in_folder else part.prefix) for path in sorted({path.resolve() for path in part.files})]
+
+
+def _beside_weights(part: PartFile) -> list[Path]:
+    """The configuration and vocabulary in a part's folder."""
+    return (
+        sorted(p for p in part.path.iterdir() if p.suffix in (".json", ".txt", ".model") and p.is_file())
+        if part.in_folder
+        else []
+    )
+
+
+def files_of(part: PartFile) -> list[Path]:
+    """All files that decide a part's output, whole."""
+    return [*_beside_weights(part), *sorted(part.files)]
 
 
 def begin_to_read(memory: Path, parts: Iterable[PartFile]) -> None:

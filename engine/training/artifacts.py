@@ -18,6 +18,7 @@ from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
 from loratui.engine.runs.lora_files import file_name
 from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.base_files import BaseSums
 from loratui.engine.training.cache import TextCache
 from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoint
 from loratui.engine.training.control_queue import ControlQueue
@@ -54,6 +55,7 @@ class Artifacts:
     texts: TextCache
     identity: dict[str, Any]
     """See `training.identity`."""
+    base_sums: BaseSums
 
     def __post_init__(self) -> None:
         self.identity = {**self.identity, "prediction": self.model.prediction}
@@ -157,7 +159,7 @@ class Artifacts:
                 optimizer=optimizer,
                 optimizer_plain=plain,
                 scaling=self.scaling.state(),
-                identity=self.identity,
+                identity=self.identity | self.base_sums.known(),
                 epoch_loss=epoch_loss,
             ),
         )

@@ -13,13 +13,15 @@ from loratui.engine.planning.lora_size import size_of
 from loratui.engine.planning.optimizer_choice import chosen_optimizer
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.training.setup import Job
+from loratui.engine.words import typed
 from loratui.presets.schema import KEYS, to_table
 
 SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same; the others may be edited before a resume."""
 
-
-_SHARED = {"training.accumulation", "training.processes"}
+_FREE = {("base", "changed")}
+"""Settings in them that may be edited too."""
+_SHARED = {("training", "accumulation"), ("training", "processes")}
 
 
 def identity_of(job: Job, used: str = "") -> dict[str, Any]:
@@ -46,21 +48,22 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
 
 
 def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raises `UsageError` that names every setting in which a checkpoint differs from the run."""
+    """Raises `UsageError` that names every setting in which a checkpoint differs from the run, with both values."""
     differing = {
-        f"{section}.{key}"
+        (section, key)
         for section in SECTIONS
         for key in own[section].keys() | stored.get(section, {}).keys()
         if _value(own, section, key) != _value(stored, section, key)
     }
+    differing -= _FREE
     if _window(own) == _window(stored):
         differing -= _SHARED
+    told = [_then_and_now(".".join(at), _value(stored, *at), _value(own, *at)) for at in sorted(differing)]
     if own["images"] != stored.get("images", stored.get("pictures")):
-        differing.add("the images (dataset.json)")
-    if differing:
+        told.append("the images (dataset.json)")
+    if told:
         raise UsageError(
-            f"The checkpoint was made with other settings: {', '.join(sorted(differing))}.",
-            "Restore them, or start a new run.",
+            f"The checkpoint was made with other settings: {', '.join(told)}.", "Restore them, or start a new run."
         )
     if own["optimizer_used"] != stored.get("optimizer_used"):
         raise UsageError(
@@ -87,4 +90,13 @@ def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
 def surroundings_differ(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """The differences in machine and programs that will change the numbers, in words; empty without any."""
     then, now = stored.get("made_with", {}), own["made_with"]
-    return ", ".join(f"{name} {then[name]} then and {now[name]} now" for name in now if then.get(name, now[name]) != now[name])
+    return ", ".join(_then_and_now(name, then[name], now[name]) for name in now if then.get(name, now[name]) != now[name])
+
+
+def _then_and_now(name: str, then: object, now: object) -> str:
+    return f"{name} {_word(then)} then and {_word(now)} now"
+
+
+def _word(value: object) -> str:
+    """A value as people type it; an empty one is named."""
+    return "nothing" if value in ("", None) else typed(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.findings import Finding
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.times_shown import record_times_shown
+from loratui.engine.training import base_files
 from loratui.engine.training.artifacts import Artifacts
 from loratui.engine.training.base_check import look_at_the_base
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
@@ -67,6 +70,7 @@ class Trainer:
         identity = self.identity = identity_of(self.job, used)
         if stored is not None:
             check_identity(stored.identity, identity)
+            self._compare_base(stored)
             self.progress.resume(stored)
         self.progress.announce()
         self.overrides.announce()
@@ -93,7 +97,25 @@ class Trainer:
             scaling=self.steps.scaling,
             texts=self.loaded.texts,
             identity=identity,
+            base_sums=self.base_sums,
         )
+
+    def _compare_base(self, stored: Checkpoint) -> None:
+        """Refuses a base whose files are not those that the run was trained on, unless the person accepts them."""
+        then = stored.identity.get(base_files.KEY)
+        if not then or not self.job.world.is_writer:
+            return
+        self.report.phase("loading", "Comparing the base with the checkpoint's")
+        if differing := self.base_sums.changed_since(then):
+            found = Finding.of("base_changed", files=differing)
+            if self.settings.base.changed == "refuse":
+                raise UsageError(found.message, found.remedy)
+            self.report.warn("base_changed.accepted", files=differing)
+
+    @functools.cached_property
+    def base_sums(self) -> base_files.BaseSums:
+        """The sums of the base's files. A resume asks before it loads them; a new run after it, since both would read them at once."""
+        return base_files.BaseSums(self.job)
 
     def _load(self, stored: Checkpoint | None) -> None:
         self.loaded = load(self.job, self.report, self.control, self.overrides.prompts)

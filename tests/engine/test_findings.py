@@ -49,7 +49,8 @@ def test_every_row_can_be_said(subject: object, key: str, kind: object) -> None:
     """Each place is filled with something of the right form; what is grave says what to do."""
     row = Finding(key).kind
     figures: dict[str, object] = dict.fromkeys(places(row.message + row.why + row.remedy), 3)
-    listed = ("profiles", "instead", "spellings", "better", "named", "pairs", "tags", "keys", "others", "files")
+    listed = ("profiles", "instead", "spellings", "better", "named", "pairs", "tags", "keys", "others", "files",
+              "clash", "exact", "holders", "runs")  # fmt: skip
     figures |= dict.fromkeys(listed, ("a", "b"))
     found = Finding(key, figures, ("a.png", "b.png"), {"adapter.rank": 8})
     assert found.message.strip()
