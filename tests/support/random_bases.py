@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from made_images import noise
 
 from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.families.model import LoadOptions
@@ -217,7 +217,7 @@ def write_images(folder: Path) -> Path:
     folder.mkdir()
     for i in range(7):
         size = (64, 64) if i < 5 else (64, 128)
-        Image.effect_noise(size, 40 + i).convert("RGB").save(folder / f"{i}.png")
+        noise(i, size, 40 + i).convert("RGB").save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text(f"a photo of qxz thing, number {i}")
     return folder
 
