@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from random_bases import write_images
 from small_runs import MakeRun, after_loading, after_step, events, every_step, losses, same, train, weights
 
 from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
@@ -169,3 +171,8 @@ def test_a_base_whose_weights_do_not_fit_is_refused(make_run: MakeRun, monkeypat
     with pytest.raises(UsageError, match="range of fp16") as error:
         train(make_run(*SMALL))
     assert "fp32" in error.value.remedy
+
+
+def test_the_images_of_runs_do_not_depend_on_earlier_tests(tmp_path: Path) -> None:
+    first, second = write_images(tmp_path / "first"), write_images(tmp_path / "second")
+    assert [path.read_bytes() for path in sorted(first.iterdir())] == [path.read_bytes() for path in sorted(second.iterdir())]
