@@ -26,8 +26,15 @@ MULTIPLES = {torch.bfloat16: 64, torch.float16: 64, torch.float32: 64, FP8: 128}
 MOST = 1 / 12
 """Largest share of the narrow side that may be appended: the product of the base grows by it."""
 
-LEAST_TIMES = 16.0
-"""B in fp8 is divided by its row's scale and by at least this, and x·Aᵀ is multiplied by it: so B may have larger values than W."""
+USUAL_TIMES = 16.0
+"""B in fp8 is divided by its row's scale and by this, and x·Aᵀ is multiplied by it: so B may have larger values than W. By more where
+B has still larger values, by less where its largest code would fall below `LEAST_CODE`."""
+
+LEAST_CODE = 8.0
+"""Codes of B a thousand times smaller are rounded to 0, and A gets no gradient from them. In its first steps, B is that small beside W."""
+
+_LEAST_TIMES = 2.0**-100
+"""Where B is 0, as at first."""
 
 FLATTEST = 1 / 8
 """Least scale of a row in fp8 beside the largest, where the row also has values of B: a row of zeros would leave no room for them."""
@@ -58,7 +65,7 @@ class AppendedLinear(FrozenLinear):
         """Whether B stands in further columns; else A stands in further rows."""
         in_fp8 = columns and scale is not None
         self.register_buffer(
-            "times", torch.full((more,), LEAST_TIMES, device=codes.device) if in_fp8 else None, persistent=False
+            "times", torch.full((more,), USUAL_TIMES, device=codes.device) if in_fp8 else None, persistent=False
         )
 
     @staticmethod
@@ -68,10 +75,12 @@ class AppendedLinear(FrozenLinear):
         return base.codes.dtype in MULTIPLES and wide > narrow and _padded(rank, base.codes.dtype) <= narrow * MOST
 
     @torch.no_grad()
-    def refresh(self, downs: Sequence[Tensor], ups: Sequence[Tensor], scales: Sequence[float]) -> None:
+    def refresh(
+        self, downs: Sequence[Tensor], ups: Sequence[Tensor], scales: Sequence[float], *, compiled: bool = False
+    ) -> None:
         """Puts the present values of the LoRAs of several layers, whose outputs lie side by side, where the products read them.
 
-        `downs` (rank, in) each, `ups` (out of one, rank) each.
+        `downs` (rank, in) each, `ups` (out of one, rank) each. `compiled`: in fewer launches.
         """
         row, at = 0, 0
         for down, up, by in zip(downs, ups, scales, strict=True):
@@ -82,7 +91,7 @@ class AppendedLinear(FrozenLinear):
                 if self.scale is None or self.times is None:
                     self._put(rows, columns, up * by)
                 else:
-                    codes, times = (_compiled() if up.is_cuda else _in_fp8)(up, by / self.scale[rows])
+                    codes, times = (_compiled() if compiled else _in_fp8)(up, by / self.scale[rows])
                     self._put(rows, columns, codes)
                     self.times[low] = times
             else:
@@ -153,7 +162,9 @@ def _padded(rank: int, dtype: torch.dtype) -> int:
 def _in_fp8(up: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
     """The codes of up·by (out, rank), by (out,), over a power of two, and that number."""
     values = up * by[:, None]
-    times = torch.exp2(torch.ceil(torch.log2(values.abs().amax() / LARGEST[FP8]))).clamp(min=LEAST_TIMES)
+    largest = values.abs().amax()
+    least = torch.maximum(largest / LARGEST[FP8], (largest / LEAST_CODE).clamp(max=USUAL_TIMES))
+    times = torch.exp2(torch.ceil(torch.log2(least))).clamp(min=_LEAST_TIMES)
     return (values / times).to(FP8), times
 
 

@@ -74,6 +74,8 @@ class Blocks:
         for module, block in zip(self.modules, self.blocks, strict=True):
             module.forward = block
         self.swap: BlockSwap | None = None
+        self.compiled = False
+        """Whether the large ones are compiled."""
         self.compiled_kinds = slice(None)
         """Which kinds of blocks `compile` compiles."""
 
@@ -101,6 +103,7 @@ class Blocks:
         """Compiles the large blocks. `one_shape`: each of them always gets inputs of the same shape."""
         # Where shapes vary, what torch makes of a class depends on all shapes that it has met before, also those of other widths.
         kind_of = _kind if one_shape else type
+        self.compiled = True
         kinds = list(dict.fromkeys(kind_of(module) for module, _ in self.large))[self.compiled_kinds]
         for module, block in self.large:
             if kind_of(module) in kinds:
@@ -108,6 +111,7 @@ class Blocks:
 
     def uncompile(self) -> None:
         """Takes `compile` back."""
+        self.compiled = False
         for _, block in self.large:
             block.uncompile()
 

@@ -97,12 +97,12 @@ class Joiner:
             if isinstance(layer, LeanLinear) and _is_joinable(layer.base_layer):
                 layer.base_layer = self._with_room(_frozen(layer.base_layer), [layer])
 
-    def refresh(self) -> None:
-        """Puts the present values of all appended LoRAs where the products read them."""
+    def refresh(self, *, compiled: bool = False) -> None:
+        """Puts the present values of all appended LoRAs where the products read them; `compiled`: in fewer launches."""
         for base, layers in self._appended:
             downs = [layer.lora_A[NAME].weight for layer in layers]
             ups = [layer.lora_B[NAME].weight for layer in layers]
-            base.refresh(downs, ups, [layer.scaling[NAME] for layer in layers])
+            base.refresh(downs, ups, [layer.scaling[NAME] for layer in layers], compiled=compiled)
 
     def _join(self, layers: Sequence[LeanLinear], appended: bool) -> JoinedLinear:
         made = JoinedLinear(layers)

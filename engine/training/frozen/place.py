@@ -68,7 +68,8 @@ def place(
     if device.type == "cuda":
         denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what a card's convolutions compute in
     if plan.appends:
-        denoiser.register_forward_pre_hook(lambda *_: joiner.refresh())
+        # Not compiled before the blocks are: a machine without a C compiler trains without.
+        denoiser.register_forward_pre_hook(lambda *_: joiner.refresh(compiled=blocks.compiled))
     blocks.recompute(len(blocks.blocks) if plan.recomputed else 0)
     return blocks
 

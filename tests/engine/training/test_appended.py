@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import peft
 import pytest
 import torch
+from PIL import Image
+from random_bases import run_on
+from small_runs import after_loading, after_step, every_step, losses, train, weights
 from torch import Tensor, nn
 
+from loratui.engine.errors import ExitCode
+from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import BaseFormat
+from loratui.engine.runs import control
+from loratui.engine.training import setup
 from loratui.engine.training.adapters.adapter import NAME
 from loratui.engine.training.frozen import appended
 from loratui.engine.training.frozen.appended import AppendedLinear
 from loratui.engine.training.frozen.joined import Joiner, LeanLinear, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
+from loratui.engine.training.trainer import Trainer
 
 DTYPE = torch.float32
 NARROW, WIDE, TOKENS = 384, 512, 40
@@ -170,3 +181,87 @@ def test_large_values_of_a_lora_are_not_cut_off() -> None:
     joiner.refresh()
     for found, one in zip(answers(layer, [layer])[:-1], right[:-1], strict=True):
         assert off(found, one) < 0.08
+
+
+@pytest.mark.parametrize("size", [(NARROW, WIDE), (WIDE, NARROW)])
+@pytest.mark.parametrize("std", [1e-9, 1e-6, 0.02])
+def test_a_lora_that_has_hardly_begun_gets_its_gradients(size: tuple[int, int], std: float) -> None:
+    (layer,) = layers("fp8", size)
+    nn.init.normal_(layer.lora_B[NAME].weight, std=std)
+    right = answers(layer, [layer])
+    joiner = Joiner(appends=True)
+    joiner.append(layer)
+    joiner.refresh()
+    for found, one in zip(answers(layer, [layer]), right, strict=True):
+        assert off(found, one) < 0.08
+
+
+RUN = ("base.family=flux", "training.min_snr_gamma=0", "training.precision=auto", "samples.steps=1", "schedule.repeats=1")
+WAYS = {
+    "averages": ("training.ema_decay=0.9", "training.accumulation=2", "samples.every_image_steps=4"),
+    "schedule-free": ("optimizer.name=adamw_schedule_free", "training.batch_size=2", "memory.gradient_checkpointing=on"),
+    "text": ("training.train_text_encoder=true", "adapter.targets=attention", "adapter.alpha=0.5"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("base", "limit"), [("off", 2e-4), ("fp8", 0.02)])
+def test_a_run_learns_and_ships_what_it_would_beside_the_products(
+    way: str, base: str, limit: float, tmp_path: Path, images: Path, flux_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = (*RUN, *WAYS[way], f"memory.quantise={base}")
+    beside, within = (run_on(flux_folder, tmp_path, *sets, folder=images) for _ in range(2))
+    assert train(beside, every_step) == ExitCode.DONE
+    decide, made = setup.decide_memory, []
+    monkeypatch.setattr(appended, "MULTIPLES", {torch.float32: 1, torch.float8_e4m3fn: 1})
+    monkeypatch.setattr(appended, "MOST", 1)
+    monkeypatch.setattr(MemoryPlan, "joins", True)
+    monkeypatch.setattr(
+        setup, "decide_memory", lambda *facts, **more: dataclasses.replace(decide(*facts, **more), appends=True)
+    )
+
+    def stop(trainer: Trainer) -> None:
+        every_step(trainer)
+        after_step(trainer, 2, lambda: control.send(within, "stop"))
+        after_loading(trainer, lambda: made.append(trainer))
+
+    assert train(within, stop) == ExitCode.TERMINATED
+    assert train(within, every_step) == ExitCode.DONE
+    modules = made[0].loaded.model.denoiser.modules()
+    assert sum(isinstance(module, AppendedLinear) for module in modules) >= 3
+    found, right = ([float.fromhex(loss) for loss in losses(run).values()] for run in (within, beside))
+    assert found == pytest.approx(right, rel=limit)
+    shipped, expected = weights(within), weights(beside)
+    assert shipped.keys() == expected.keys()
+    assert off(*(torch.cat([one[name].float().flatten() for name in expected]) for one in (shipped, expected))) < 10 * limit
+    pictures = [
+        [np.asarray(Image.open(path), float) for path in sorted(run.samples.rglob("*.png"))] for run in (within, beside)
+    ]
+    assert len(pictures[0]) == len(pictures[1]) > 0
+    assert all(abs(a - b).mean() < (1 if base == "off" else 4) for a, b in zip(*pictures, strict=True))
+
+
+def test_nothing_is_compiled_before_the_blocks_are(
+    tmp_path: Path, images: Path, flux_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a C compiler can compile nothing, and trains all the same."""
+    compiled: list[int] = []
+    monkeypatch.setattr(appended, "MULTIPLES", {torch.float8_e4m3fn: 1})
+    monkeypatch.setattr(appended, "MOST", 1)
+    monkeypatch.setattr(appended, "_compiled", lambda: compiled.append(1) or appended._in_fp8)
+    monkeypatch.setattr(MemoryPlan, "joins", True)
+    monkeypatch.setattr(Tensor, "is_cuda", True)
+    job = setup.read_job(run_on(flux_folder, tmp_path, *RUN, "memory.quantise=fp8", folder=images))
+    job = dataclasses.replace(job, memory_plan=dataclasses.replace(job.memory_plan, appends=True))
+    model = setup.load_base(job)
+    blocks = setup.place_on_card(job, model, setup.add_adapter(job, model))
+    (refresh,) = model.denoiser._forward_pre_hooks.values()
+    refresh(model.denoiser, ())
+    assert not compiled
+    blocks.compile(one_shape=True)
+    refresh(model.denoiser, ())
+    assert compiled
+    blocks.uncompile()
+    compiled.clear()
+    refresh(model.denoiser, ())
+    assert not compiled
