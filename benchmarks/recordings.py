@@ -28,7 +28,7 @@ WAYS = {
     "ranks": {"adapter.rank_dropout": "0.2", "adapter.module_dropout": "0.2"},
     "text": {"training.train_text_encoder": "true"},
     "text-dropout": {"training.train_text_encoder": "true", "adapter.dropout": "0.1", "dataset.caption_dropout": "0.1"},
-    "checkpointing-dropout": {"memory.plan": "checkpointing", "adapter.dropout": "0.1", "adapter.rank_dropout": "0.2"},
+    "checkpointing-text": {"memory.plan": "checkpointing", "training.train_text_encoder": "true"},
 }
 RUNS: dict[str, dict[str, str]] = {
     "launched": {"memory.cuda_graphs": "off"},

@@ -371,7 +371,7 @@ class Memory:
     )
     cuda_graphs: Literal["auto", "off"] = key(
         "auto",
-        "record a step on the GPU and replay it; auto does so unless a LoHa or LoKr has dropout",
+        "record a step on the GPU and replay it; auto does so, but not every step with dropout",
     )
     cache_latents: bool = key(True, "encode every image once and keep the latents on disk")
     threads: int = key(0, "CPU threads; 0: all that the machine or container allows", low=0, high=1024)

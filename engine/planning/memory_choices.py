@@ -41,9 +41,10 @@ def splits(settings: Settings) -> tuple[bool, ...]:
     return (False, True) if settings.training.batch_size > 1 and not whole else (False,)
 
 
-def is_recordable(settings: Settings) -> bool:
-    """Whether a step is the same computation on other tensors each time. PEFT decides on the CPU what a LoHa or LoKr drops."""
-    return settings.adapter.kind in ("lora", "locon") or not settings.adapter.drops
+def is_recordable(settings: Settings, recomputed: float) -> bool:
+    """Whether a step is the same computation on other tensors each time. PEFT decides on the CPU what a LoHa or LoKr drops, and torch
+    cannot draw again within a recording what a block that is `recomputed` has drawn."""
+    return not settings.adapter.drops or (settings.adapter.kind in ("lora", "locon") and not recomputed)
 
 
 def contradiction(settings: Settings) -> Finding:

@@ -114,14 +114,15 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     memory, known = settings.memory, facts.figures
     room = facts.room_gib if card else math.inf
     two_copies = taken is not None and _takes_more(facts, rung, split, chosen.format, copies=2)
+    recomputed = _recomputed(facts, rung, split, chosen.format) if taken else degrees(settings, rung)[1]
     return MemoryPlan(
         placement="cpu" if card is None else "gpu",
         precision=chosen.format,
         rung=rung,
         base=facts.format_on(rung),
-        recomputed=_recomputed(facts, rung, split, chosen.format) if taken else degrees(settings, rung)[1],
+        recomputed=recomputed,
         split=split,
-        cuda_graphs=card is not None and is_recordable(settings) and memory.cuda_graphs == "auto",
+        cuda_graphs=card is not None and is_recordable(settings, recomputed) and memory.cuda_graphs == "auto",
         compile="off" if card is None else memory.compile,
         two_copies=two_copies,
         appends=taken is not None and _takes_more(facts, rung, split, chosen.format, copies=1 + two_copies, appended=True),
@@ -155,7 +156,7 @@ def _first(facts: Facts, fitting: Sequence[_WayOn], precision: Format, *, sized:
         return fitting[0]
     with_samples = [way for way in fitting if need(facts, way[0], precision, split=way[1]).most <= facts.room_gib]
     first = (with_samples or fitting)[0]
-    if not (facts.settings.memory.cuda_graphs == "auto" and is_recordable(facts.settings)):  # the CPU launches each image
+    if facts.settings.memory.cuda_graphs == "off":  # the CPU launches each image
         return first
     again = {way: _recomputed(facts, *way, precision) for way in with_samples or fitting if way[0] is first[0]}
     least = min(again, key=again.__getitem__)
