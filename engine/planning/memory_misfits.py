@@ -163,7 +163,17 @@ _OFF = MappingProxyType({"int8": 1.5, "fp8": 4.0, "nf4": 9.0})
 """Percent by which a layer's product is off, forwards and backwards alike; bf16: 0.2 (tests/engine/training/test_frozen.py)."""
 
 
-def price_of(plan: MemoryPlan) -> Iterator[Finding]:
+_ROUND = ("memory.plan", "memory.quantise", "memory.limit_gib")
+"""Settings by which a base may be rounded that the card has room for."""
+
+
+def price_of(plan: MemoryPlan, settings: Settings) -> Iterator[Finding]:
     """What a plan costs in exactness, if the base is rounded for it."""
     if plan.base != "full" and plan.fits != "no":
-        yield Finding.of("base_in_few_bits", base=plan.base, plan=plan.way, off=_OFF[plan.base])
+        figured: dict[str, Any] = {"base": plan.base, "plan": plan.way, "off": _OFF[plan.base]}
+        forced = {key: auto for key, auto in narrowing(settings).items() if key in _ROUND}
+        yield (
+            Finding.of("base_in_few_bits.forced", **figured, settings=forced)
+            if forced
+            else Finding.of("base_in_few_bits", **figured)
+        )

@@ -92,7 +92,7 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         yield found
     if isinstance(decided, MemoryPlan):
         yield from misfits_of(facts, decided)
-        yield from price_of(decided)
+        yield from price_of(decided, facts.settings)
     if settings.optimizer.name != "adamw8bit":
         return
     if by_name or here.card is None:

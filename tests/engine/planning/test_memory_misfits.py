@@ -140,6 +140,21 @@ def test_the_preflight_says_what_a_rounded_base_costs(card: Card, words: str) ->
     assert not list(check_machine(recipe, Accelerator(Card("NVIDIA H200", 140.0, (9, 0)))))
 
 
+@pytest.mark.parametrize(
+    ("set_", "remedy"),
+    [
+        ({"memory.quantise": "fp8"}, "Set memory.quantise=auto"),
+        ({"memory.plan": "swapped"}, "Set memory.plan=auto"),
+        ({"memory.limit_gib": 11.0}, "Set memory.limit_gib=0"),
+    ],
+)
+def test_a_base_that_the_settings_round_needs_no_larger_card(set_: dict[str, Any], remedy: str) -> None:
+    recipe = build_recipe("flux-identity-18img", sets=tuple(f"{key}={value}" for key, value in set_.items()))
+    (found,) = check_machine(recipe, Accelerator(Card("NVIDIA H200", 140.0, (9, 0)), host_gib=64.0))
+    assert found.key == "base_in_few_bits.forced"
+    assert found.remedy.startswith(remedy)
+
+
 RUN = Holder(7, "the loratui run anna", 3.0, is_run=True)
 
 
