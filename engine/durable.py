@@ -60,7 +60,7 @@ def disk_error(error: OSError, path: str | os.PathLike[str]) -> DiskError | Usag
     return DiskError(f"Cannot write {os.fspath(path)}: {what}.", remedy)
 
 
-def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_file(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Puts `data` at `path` in one move; readers see the old file or the new one, never a part.
 
     With `durable` the data and the name are on the disk on return. Raises `DiskError`; nothing is left behind then.

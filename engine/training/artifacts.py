@@ -1,17 +1,15 @@
-"""What a run writes on its way: checkpoints, sample images and LoRA files."""
+"""What a run writes on its way: sample images, LoRA files, and by `checkpoints` what it resumes from."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from loratui.engine.errors import NotFiniteError
 from loratui.engine.families.model import Model
 from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
@@ -20,12 +18,11 @@ from loratui.engine.runs.lora_files import file_name
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.base_files import BaseSums
 from loratui.engine.training.cache import TextCache
-from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoint
+from loratui.engine.training.checkpoints import Checkpoints
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.data import TrainProgress
 from loratui.engine.training.ema import EMA
 from loratui.engine.training.live_overrides import LiveOverrides
-from loratui.engine.training.optimizers import optimizer_state
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import sample_plan, write_sample
 from loratui.engine.training.scaling import LossScaling
@@ -59,6 +56,18 @@ class Artifacts:
 
     def __post_init__(self) -> None:
         self.identity = {**self.identity, "prediction": self.model.prediction}
+        self.checkpoints = Checkpoints(
+            job=self.job,
+            report=self.report,
+            adapter=self.adapter,
+            optimizer=self.optimizer,
+            stepped_over=self.stepped_over,
+            ema=self.ema,
+            scaling=self.scaling,
+            identity=self.identity,
+            base_sums=self.base_sums,
+            write_lora=self._write_lora,
+        )
         self._sampled_step: int | None = None
         told = last_events(self.job.run.events, LOG_SEARCHED_BYTES)
         self._told = {event.get("path") for event in told if event.type in ("sample_written", "output_written")}
@@ -70,10 +79,14 @@ class Artifacts:
         return self._is_there(f"output/{file_name(self.job.output_name, at.step)}")
 
     def lora(self, at: TrainProgress, *, final: bool = False) -> None:
-        """Writes a LoRA file of the last checkpointed state. `final`: its name has no step."""
+        """Writes a LoRA file of the last checkpointed state, once that is on the disk. `final`: its name has no step."""
+        self.checkpoints.background.wait()
+        self._write_lora(self.ema.shipped(), at, final=final)
+
+    def _write_lora(self, weights: Mapping[str, Tensor], at: TrainProgress, *, final: bool = False) -> None:
         settings = self.job.settings
         path = self.job.run.output / file_name(self.job.output_name, None if final else at.step)
-        shipped = shipped_of(self.ema.shipped(), at, self.identity, settings)
+        shipped = shipped_of(weights, at, self.identity, settings)
         layout, dtype = default_layout(settings), settings.output.precision
         written = write_shipped(path, shipped, self.job, title=self.job.output_name, layout=layout, dtype=dtype)
         if not written.has_effect:
@@ -137,43 +150,6 @@ class Artifacts:
     @staticmethod
     def _sample_path(at: TrainProgress, index: int) -> str:
         return f"samples/step-{at.step:06d}/{index:02d}.png"
-
-    # ---- checkpoints
-
-    def checkpoint(self, at: TrainProgress, reason: str, *, epoch_loss: tuple[float, int]) -> None:
-        """Saves everything that a resume from `at` needs. Raises `DiskError`, and `NotFiniteError` for a LoRA that is not finite."""
-        began = time.monotonic()
-        adapter = self.adapter.state()
-        if not all(math.isfinite(float(value.sum())) for value in adapter.values()):
-            raise NotFiniteError(
-                f"The LoRA of step {at.step} has values that are not finite; it was not saved.",
-                "Lower the learning rate, then start a new run; the earlier checkpoint and LoRA files are good.",
-            )
-        optimizer, plain = optimizer_state(self.optimizer, list(self.stepped_over))
-        path, size = save_checkpoint(
-            self.job.run,
-            Checkpoint(
-                position=at,
-                adapter=adapter,
-                shipped=self.ema.shipped() if self.ema.differs else {},
-                optimizer=optimizer,
-                optimizer_plain=plain,
-                scaling=self.scaling.state(),
-                identity=self.identity | self.base_sums.known(),
-                epoch_loss=epoch_loss,
-            ),
-        )
-        self.report.event(
-            "checkpoint_written",
-            durable=True,
-            step=at.step,
-            image_step=at.image_step,
-            path=path.relative_to(self.job.run.path).as_posix(),
-            bytes=size,
-            seconds=round(time.monotonic() - began, 3),
-            reason=reason,
-        )
-        prune(self.job.run, self.job.settings.output.keep_checkpoints)
 
     def _is_there(self, relative: str) -> bool:
         """Whether a product was written and reported; a kill may have come between the two."""

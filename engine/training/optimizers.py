@@ -148,7 +148,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple[dict[str, Tensor], str]:
-    """The optimizer's state as (tensors by `<parameter>|<key>`, JSON of all else), free of pickle.
+    """The optimizer's state as (tensors by `<parameter>|<key>`, JSON of all else), free of pickle. The tensors are those in use.
 
     States are kept by parameter name, not by position, so none can reach another tensor.
     """
@@ -158,7 +158,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
     for index, entries in packed["state"].items():
         for key, value in _flat(entries):
             if isinstance(value, Tensor):
-                tensors[f"{names[int(index)]}|{key}"] = value.detach().to("cpu", copy=True).contiguous()
+                tensors[f"{names[int(index)]}|{key}"] = value.detach()
             else:
                 plain[f"{names[int(index)]}|{key}"] = value
     groups: list[dict[str, Any]] = []
@@ -166,7 +166,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
         groups.append({})
         for key, value in group.items():
             if isinstance(value, Tensor):
-                tensors[f"{GROUP}|{number}|{key}"] = value.detach().to("cpu", copy=True).contiguous()
+                tensors[f"{GROUP}|{number}|{key}"] = value.detach()
             elif key != "params":
                 groups[-1][key] = value
     return tensors, json.dumps({"state": plain, "groups": groups})

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -43,7 +42,6 @@ class Trainer:
         if job.ahead is not None:
             job.ahead.decide(job.run, job.facts, job.memory_plan, self.progress.total.step)
         self.overrides = LiveOverrides(job, report)
-        self.checkpointed_at = time.monotonic()
 
     @property
     def at(self) -> TrainProgress:
@@ -56,13 +54,17 @@ class Trainer:
         """Trains to the end, or until a person ends the run. Errors are raised."""
         with self.control.at_once():
             self._set_up()
-        self.checkpointed_at = time.monotonic()
-        with contextlib.suppress(Interrupted):  # it cuts off only what is discarded: a sample, or a window without its step
-            self._train()
-        if self.control.ending is not None and self.at != self.progress.total:
-            return self._end_early(self.control.ending)
-        self._finish()
-        return ExitCode.DONE
+        self.artifacts.checkpoints.begin()
+        try:
+            with contextlib.suppress(Interrupted):  # it cuts off only what is discarded: a sample, or a window without its step
+                self._train()
+            if self.control.ending is not None and self.at != self.progress.total:
+                return self._end_early(self.control.ending)
+            self._finish()
+            return ExitCode.DONE
+        except BaseException:
+            self.artifacts.checkpoints.background.end()  # also where the GPU is lost: the newest snapshot is in main memory
+            raise
 
     def _set_up(self) -> None:
         stored = newest_good(self.job.run, lambda what: self.report.warn("bad_checkpoint", problem=what))
@@ -140,9 +142,11 @@ class Trainer:
             self.steps.compile_if_due(window)
             self.steps.make(window, following)
             self.steps.fit_blocks(window)
+            if self.job.world.is_writer:
+                self.artifacts.checkpoints.prepare()
             if window.ends_epoch:
                 self._end_epoch(window)
-            elif time.monotonic() - self.checkpointed_at >= self.settings.output.checkpoint_every_s:
+            elif self.job.world.is_writer and self.artifacts.checkpoints.is_due:
                 self._checkpoint("time")
             if self._sample_is_due(window):
                 self._sample()
@@ -190,7 +194,8 @@ class Trainer:
 
     def _must_end(self, window: AccumulationWindow) -> bool:
         """Carries out the commands; True if the run must end before this window. The writer decides for all processes, so they
-        end at the same step."""
+        end at the same step. Raises what went wrong with a checkpoint."""
+        self.artifacts.checkpoints.background.look()
         if self.job.world.is_writer and not self._serve_commands():
             last = self.overrides.stop_after_epoch  # which a command may just have taken back
             if last is not None and window.before.epoch > last:
@@ -212,7 +217,7 @@ class Trainer:
     def _serve(self, command: Command) -> Answer:
         match command.command:
             case "checkpoint":
-                self._checkpoint("asked")
+                self._checkpoint("asked", wait=True)
                 return True, f"Checkpoint of step {self.at.step} saved."
             case "stop_after_epoch":
                 return self.overrides.stop_after(self.progress.epoch_shown, self.progress.total.epoch - 1, command.args)
@@ -229,9 +234,7 @@ class Trainer:
     def _end_epoch(self, window: AccumulationWindow) -> None:
         self.steps.settle()
         self.progress.end_epoch(window.before.epoch)
-        self._checkpoint("epoch")
-        if self._lora_is_due(window):
-            self._write_lora()
+        self._checkpoint("epoch", with_lora=self._lora_is_due(window))
 
     def _lora_is_due(self, window: AccumulationWindow) -> bool:
         every = self.settings.output.save_every_epochs
@@ -258,21 +261,26 @@ class Trainer:
         self.report.phase("training", "")
         return made
 
-    def _checkpoint(self, reason: str) -> None:
+    def _checkpoint(self, reason: str, *, with_lora: bool = False, wait: bool = False) -> None:
         self.steps.settle()
         if self.job.world.is_writer:
-            self.artifacts.checkpoint(self.at, reason, epoch_loss=self.progress.epoch_loss)
-            self._record_times_shown()
-        self.checkpointed_at = time.monotonic()
+            self.artifacts.checkpoints.save(
+                self.at,
+                reason,
+                epoch_loss=self.progress.epoch_loss,
+                with_lora=with_lora,
+                wait=wait,
+                afterwards=functools.partial(self._record_times_shown, self.at.image_step),
+            )
 
     def _write_lora(self, *, final: bool = False) -> None:
         if self.job.world.is_writer:
             self.artifacts.lora(self.at, final=final)
 
-    def _record_times_shown(self) -> None:
+    def _record_times_shown(self, image_step: int) -> None:
         """Records how often each image was shown; a failure to write does not end the run."""
         try:
-            record_times_shown(self.job.run, self.settings, self.at.image_step)
+            record_times_shown(self.job.run, self.settings, image_step)
         except LoratuiError as error:
             self.report.warn("ledger_not_written", problem=error.message, remedy=error.remedy)
 
@@ -280,8 +288,9 @@ class Trainer:
 
     def _finish(self) -> None:
         self.steps.settle()
+        self.artifacts.checkpoints.background.wait()
         if self.job.world.is_writer:
-            self._record_times_shown()  # a kill may have come between the last checkpoint and this
+            self._record_times_shown(self.at.image_step)  # a kill may have come between the last checkpoint and this
             self.progress.remember_speed(compiled=self.steps.compiling.compiled)
         self.report.phase("finishing", "Writing the LoRA file")
         self._write_lora(final=True)
@@ -291,11 +300,11 @@ class Trainer:
     def save_whole_steps(self) -> None:
         """Saves the steps that were made, after an error that prevented the next one."""
         if self.progress.is_whole and self.at.step > self.job.run.last_checkpoint_step():
-            self._checkpoint("out_of_memory")
+            self._checkpoint("out_of_memory", wait=True)
 
     def _end_early(self, ending: ExitCode) -> ExitCode:
         self.report.phase("saving", "Saving a checkpoint")
-        self._checkpoint("stopping")
+        self._checkpoint("stopping", wait=True)
         if self.at.step and not self.artifacts.has_lora(self.at):
             self._write_lora()
         if self.control.stopped_as_wished:

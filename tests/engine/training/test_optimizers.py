@@ -24,6 +24,7 @@ from loratui.engine.training.optimizers import (
     set_learning_rate,
     warmup_steps,
 )
+from loratui.engine.training.snapshot import Packed
 from loratui.presets.schema import Optimizer, OptimizerSection, Scheduler
 
 CPU = torch.device("cpu")
@@ -116,11 +117,10 @@ def test_an_optimizer_goes_on_bit_for_bit_from_its_state(make: Callable[..., tor
     for number in range(3):
         step(optimizer, whole, number)
     tensors, plain = optimizer_state(optimizer, list(whole))
-    kept = {name: value.clone() for name, value in tensors.items()}
+    kept = Packed(tensors)
     values = {name: value.detach().clone() for name, value in whole.items()}
     for number in range(3, 6):
         step(optimizer, whole, number)
-    assert all(torch.equal(tensors[name], kept[name]) for name in kept), "what was taken must be a copy"
 
     resumed = parameters(seed=1)
     for name, value in resumed.items():
