@@ -197,6 +197,13 @@ class EmptyTexts(TextCache):
         return [self.get(caption) for caption in captions]
 
 
+class EmptyLiveTexts(EmptyTexts):
+    """The same for text encoders that are trained: what they read of a caption, beside zeros for those that are not."""
+
+    def batch(self, captions: Sequence[str]) -> list[PromptTokens]:  # type: ignore[override]  # as `LiveTexts`
+        return self._model.tokenize(captions, [self.get(caption) for caption in captions])
+
+
 def _with_sum(entry: LedgerEntry) -> LedgerEntry:
     """`entry` with the hash of its file, which is unknown until the base has made it."""
     if not entry.made:

@@ -107,7 +107,6 @@ def begin(settings: Settings) -> CompilingAhead | None:
         and memory.device != "cpu"
         and not memory.limit_gib
         and not settings.base.is_embedded
-        and not settings.training.train_text_encoder
         and settings.training.processes == 1
     )
     if not wanted or hardware.allowed_cpus() < CPUS or hardware.ram().free_gib < HOST_GIB or not any(hardware.gpus()):
@@ -119,7 +118,8 @@ def begin(settings: Settings) -> CompilingAhead | None:
 def suits(facts: Facts, plan: MemoryPlan, optimizer_steps: int) -> bool:
     """Whether the run compiles its blocks, and leaves them room."""
     settings, need = facts.settings, plan.need
-    if need is None or plan.rung.swaps or plan.room_gib - need.most < CARD_GIB:
+    encoders = PROCESSES * facts.figures.text_encoders_gib * settings.training.train_text_encoder
+    if need is None or plan.rung.swaps or plan.room_gib - need.most < CARD_GIB + encoders:
         return False
     if plan.compile == "on":
         return True

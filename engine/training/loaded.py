@@ -10,7 +10,7 @@ from pathlib import Path
 from loratui.engine.families.model import Model
 from loratui.engine.training import class_images, speed
 from loratui.engine.training.adapters.adapter import LoraAdapter
-from loratui.engine.training.cache import EmptyLatents, EmptyTexts, LatentCache, LiveTexts, TextCache
+from loratui.engine.training.cache import EmptyLatents, EmptyLiveTexts, EmptyTexts, LatentCache, LiveTexts, TextCache
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.diffusion_loss import captions_to_encode
 from loratui.engine.training.frozen.blocks import Blocks
@@ -88,7 +88,8 @@ def without_weights(job: Job, report: Reporter) -> Loaded:
     """What compiles to the same code as what `load` makes: one block of each kind, and nothing encoded."""
     model = load_base(job)
     model.drop_weights()
-    return Loaded(job, model, EmptyLatents(model), EmptyTexts(model), *_place(job, report, model))
+    texts = (EmptyLiveTexts if job.settings.training.train_text_encoder else EmptyTexts)(model)
+    return Loaded(job, model, EmptyLatents(model), texts, *_place(job, report, model))
 
 
 def _free_text_encoders(job: Job, model: Model) -> None:

@@ -102,6 +102,7 @@ def test_each_process_compiles_its_share_with_the_trainers_memory(asked: Asked, 
         ({"memory.compile": "auto"}, 139.0, 10, False),
         ({"memory.plan": "swapped"}, 139.0, 5000, False),
         ({"memory.plan": "kept"}, 50.0, 5000, False),
+        ({"training.train_text_encoder": True}, 139.0, 5000, True),
     ],
 )
 def test_only_where_the_run_compiles_and_leaves_room(changes: dict[str, Any], free_gib: float, steps: int, suits: bool) -> None:
@@ -150,7 +151,6 @@ def test_no_process_is_waited_for_longer_than_compiling_takes(
         {"memory.compile": "off"},
         {"memory.device": "cpu"},
         {"memory.limit_gib": 22},
-        {"training.train_text_encoder": True},
         {"training.processes": 2},
         {"base.model": "embedded:flux"},
     ],
@@ -175,8 +175,27 @@ def test_no_process_is_started_on_a_machine_without_room(
     assert compiling_ahead.begin(FLUX) is None
 
 
+SMALL = """if True:
+    import torch
+    from loratui.engine.training.frozen import appended
+    appended.MULTIPLES = {torch.bfloat16: 2, torch.float8_e4m3fn: 2}
+    appended.MOST = 1
+"""
+"""Has the layers of a narrow base suit, too."""
+COMPILES = """if True:
+    import dataclasses, json, sys
+    from pathlib import Path
+    from loratui.engine.training.beginnings import prepare
+    prepare()
+    from loratui.engine.runs.directory import RunDirectory
+    from loratui.engine.training.compile_ahead import compile_blocks
+    from loratui.engine.training.setup import read_job
+    job = read_job(RunDirectory(Path(sys.argv[1])))
+    job = dataclasses.replace(job, memory_plan=dataclasses.replace(job.memory_plan, **json.loads(sys.argv[2])))
+    print(compile_blocks(job, int(sys.argv[3]), int(sys.argv[4])))
+"""
 TRAINS = """if True:
-    import dataclasses, sys
+    import dataclasses, json, sys
     from pathlib import Path
     from loratui.engine.training.beginnings import prepare
     prepare()
@@ -188,26 +207,70 @@ TRAINS = """if True:
     from loratui.engine.training.trainer import Trainer
     run = RunDirectory(Path(sys.argv[1]))
     job = read_job(run)
-    job = dataclasses.replace(job, memory_plan=dataclasses.replace(job.memory_plan, compile="on"))
+    job = dataclasses.replace(job, memory_plan=dataclasses.replace(job.memory_plan, compile="on", **json.loads(sys.argv[2])))
     report = Reporter(Told(run.events, lambda _: None))
     trainer = Trainer(job, report, ControlQueue())
     trainer._set_up()
     trainer.steps.compile_if_due(next(trainer.batch_schedule.windows()))
     report.close()
-    print(counters["stats"]["unique_graphs"], counters["aot_autograd"]["autograd_cache_hit"])
+    appended = sum(type(one).__name__ == "AppendedLinear" for one in trainer.loaded.model.denoiser.modules())
+    print(counters["stats"]["unique_graphs"], counters["aot_autograd"]["autograd_cache_hit"], appended)
 """
 
 
+def in_a_process(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def found_by_the_trainer(run: RunDirectory, before: str = "", **plan: Any) -> tuple[int, int, int]:
+    """How many kinds of blocks a trainer compiles, how many of them it finds on the disk, and how many layers have a LoRA appended."""
+    blocks, found, appended = map(int, in_a_process(before + TRAINS, str(run.path), json.dumps(plan)).split()[-3:])
+    return blocks, found, appended
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("sets", [(), ("training.train_text_encoder=true",)], ids=["", "text encoder"])
 def test_a_trainer_finds_what_the_real_process_compiled(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
-    run = make_run("schedule.image_steps=4", "training.batch_size=2")
+    run = make_run("schedule.image_steps=4", "training.batch_size=2", *sets)
     memory = {"free_gib": 0.0, "host_gib": 100.0, "failed": []}
     for share in range(PROCESSES):
         jobs.run("compile", {"run": str(run.path), **memory, "share": share, "shares": PROCESSES})
-    done = subprocess.run([sys.executable, "-c", TRAINS, str(run.path)], capture_output=True, text=True, check=True)
-    blocks, found = map(int, done.stdout.split()[-2:])
+    blocks, found, _ = found_by_the_trainer(run)
     assert blocks
     assert found == blocks
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {},
+        {"placement": "gpu"},
+        {"placement": "gpu", "appends": True},
+        {"placement": "gpu", "appends": True, "two_copies": True},
+    ],
+    ids=["separate", "joined", "appended", "two copies"],
+)
+def test_a_trainer_finds_what_was_compiled_for_a_base_in_fp8(
+    make_run: MakeRun, flux_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    fp8 = (
+        "memory.plan=quantised",
+        "memory.quantise=fp8",
+        "memory.gradient_checkpointing=off",
+        "training.precision=bf16",
+        "training.min_snr_gamma=0",
+    )
+    run = make_run("schedule.image_steps=4", f"base.model={flux_folder}", "base.family=flux", *fp8)
+    for share in range(PROCESSES):
+        in_a_process(SMALL + COMPILES, str(run.path), json.dumps(plan), str(share), str(PROCESSES))
+    blocks, found, appended = found_by_the_trainer(run, SMALL, **plan)
+    assert blocks
+    assert found == blocks
+    assert bool(appended) is plan.get("appends", False)
