@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading, streamed, vae
+from loratui.engine.families.arriving import Arriving, arriving
 from loratui.engine.families.model import (
     Joiner,
     LatentDistribution,
@@ -55,6 +56,7 @@ class DiffusersModel(ABC):
         self._tokenizers = {part: loading.load_tokenizer(files, part) for part in self._names("tokenizer")}
         loaders: dict[str, Callable[[], nn.Module]] = {part: functools.partial(self._load, part) for part in weights}
         self._parts = Parts(loaders, self.device)
+        self._arriving: Arriving | None = None
         self._read_configs()
 
     def _read_configs(self) -> None:  # noqa: B027 - not every family has more to read
@@ -66,13 +68,21 @@ class DiffusersModel(ABC):
     def _load(self, part: PartName) -> nn.Module:
         if self._options.text_streamed and part in self._never_trained_text:
             return self._streamed(part)
-        waits = self._options.denoiser_on_host and part == self.spec.denoiser.name
-        model = loading.load_part(self._files, part, device=self._home_of(part), dtype=self._dtypes[part], as_stored=waits)
+        is_denoiser = part == self.spec.denoiser.name
+        model = loading.load_part(
+            self._files,
+            part,
+            device=self._home_of(part),
+            dtype=self._dtypes[part],
+            as_stored=is_denoiser and self._options.denoiser_on_host,
+            tensors=self._arriving.take if is_denoiser and self._arriving is not None else None,
+        )
         wide = (value for value in model.parameters() if value.dtype not in FP8)  # whose range is smaller
         largest = torch.finfo(torch.float16).max
         if self._dtypes[part] == torch.float16 and not all(bool((value.abs() <= largest).all()) for value in wide):
             raise UsageError(f"The weights of this base ({part}) exceed the range of fp16.", "Set training.precision to fp32.")
-        if part == self.spec.denoiser.name:
+        if is_denoiser:
+            self._arriving = None  # freed, it is loaded again as any other part
             self._check_denoiser(model)
         return model
 
@@ -80,6 +90,14 @@ class DiffusersModel(ABC):
         """Where a part is loaded to."""
         waits = self._options.denoiser_on_host and part == self.spec.denoiser.name
         return torch.device("cpu") if waits or (part == "vae" and self._encodes_on_cpu) else self.device
+
+    @contextmanager
+    def denoiser_arrives(self) -> Iterator[None]:
+        part = self.spec.denoiser.name
+        dtype = self._dtypes[part]
+        with arriving(loading.reader(self._files, part, dtype), self._home_of(part), dtype) as self._arriving:
+            yield
+        self._arriving = None
 
     @property
     def _never_trained_text(self) -> list[PartName]:

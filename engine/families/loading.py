@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from loratui.engine import families
 from loratui.engine.errors import UsageError
+from loratui.engine.families.renaming import from_open_clip, renamed_attention
 from loratui.engine.families.spec import PartName
 from loratui.engine.families.stored import WithoutCopies, block_weights, note_scale
 from loratui.engine.formats.base_keys import has_no_prefix
@@ -25,35 +26,27 @@ from loratui.engine.untrusted import read_json
 UNET_PREFIX = "model.diffusion_model."
 """diffusers' converter recognises a UNet in its original names only after this prefix."""
 
+_CONVERTERS = "diffusers.loaders.single_file_model"
+
 _LEFT_OUT = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
 """Ends of keys that describe the use of fp8 weights in generation; they are not weights."""
 
 T5_BLOCKS = "encoder.block."
 """How the keys of T5's blocks begin."""
 
-_OLD_VAE_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Names of these layers in diffusers until 2023 -> now. `sd-vae-ft-mse` and others still use the old ones."""
-
-_OPEN_CLIP = {
-    "positional_embedding": "embeddings.position_embedding.weight",
-    "token_embedding.weight": "embeddings.token_embedding.weight",
-    "ln_final.weight": "final_layer_norm.weight",
-    "ln_final.bias": "final_layer_norm.bias",
-}
-_OPEN_CLIP_LAYER = {
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
-"""OpenCLIP's names -> those of transformers, below `text_model.`; attn.in_proj is also split into q, k and v."""
-
 
 def load_part(
-    files: BaseFiles, name: PartName, *, device: torch.device, dtype: torch.dtype, as_stored: bool = False
+    files: BaseFiles,
+    name: PartName,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    as_stored: bool = False,
+    tensors: Callable[[], dict[str, Tensor]] | None = None,
 ) -> nn.Module:
     """A part with weights, on `device` and in `dtype`. Raises `UsageError` if its files are unreadable or incomplete.
+
+    `tensors` gives those of a denoiser that `reader` read.
 
     `as_stored`, for what waits in host memory: the block weights of a denoiser and of T5 stay in their file in any format, to be read
     with `stored.weight_on`, and nothing is copied that need not be.
@@ -67,7 +60,9 @@ def load_part(
     kind = _class_of(files, name)
     _refuse_json(part.path if part.in_folder else files.config / name)
     try:
-        if as_stored:
+        if tensors is not None:
+            model = _assembled(functools.partial(kind.from_config, _config(kind, files, name)), tensors(), device, dtype)
+        elif as_stored:
             model = _as_stored(kind, files, name, device, dtype)
         elif part.in_folder:
             model = _from_folder(kind, part, device, dtype)
@@ -81,6 +76,21 @@ def load_part(
     if missing is not None:
         raise UsageError(f"{part.path}: the {name} is incomplete; {missing} is missing.", "Download the file again.")
     return model.to(device)
+
+
+def reader(files: BaseFiles, name: PartName, dtype: torch.dtype) -> Callable[[], dict[str, Tensor]]:
+    """What reads a denoiser's tensors, which may stay in their file until they are moved. It builds nothing, and the libraries that it
+    needs are imported now, so it may be called in any thread."""
+    part, kind = files.parts[name], _class_of(files, name)
+    if part.names != "diffusers":
+        importlib.import_module(_CONVERTERS)
+
+    def read() -> dict[str, Tensor]:
+        _refuse_json(part.path if part.in_folder else files.config / name)
+        with WithoutCopies():
+            return _renamed(kind, part, name, _config(kind, files, name), dict(_tensors(part, dtype)))
+
+    return read
 
 
 def part_without_weights(
@@ -172,7 +182,7 @@ def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device
     part = files.parts[name]
     tensors = dict(_tensors(part, dtype))
     if name.startswith("text_encoder"):
-        tensors = _from_open_clip(tensors) if part.names == "original" else tensors
+        tensors = from_open_clip(tensors) if part.names == "original" else tensors
         return _assembled(functools.partial(kind, _text_config(kind, files, name)), tensors, device, dtype)
     config = _config(kind, files, name)
     make = functools.partial(kind.from_config, config)
@@ -222,12 +232,10 @@ def _renamed(
 ) -> dict[str, Tensor]:
     """The tensors of a denoiser or VAE under the names that diffusers has for them."""
     if part.names == "diffusers":
-        return _renamed_attention(tensors) if name == "vae" else tensors
-    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
-
+        return renamed_attention(tensors) if name == "vae" else tensors
     if name == "unet":
         tensors = {UNET_PREFIX + key: value for key, value in tensors.items()}
-    convert = SINGLE_FILE_LOADABLE_CLASSES[kind.__name__]["checkpoint_mapping_fn"]
+    convert = importlib.import_module(_CONVERTERS).SINGLE_FILE_LOADABLE_CLASSES[kind.__name__]["checkpoint_mapping_fn"]
     renamed: dict[str, Tensor] = convert(config=config, checkpoint=tensors)
     return renamed
 
@@ -298,34 +306,3 @@ def _assembled(
             moved[target] = done[id(value)]
     model.load_state_dict(moved, strict=False, assign=True)
     return model
-
-
-def _renamed_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A VAE's tensors under today's names; for folders the library does the same by itself."""
-    named = {}
-    for key, value in tensors.items():
-        module, _, kind = key.rpartition(".")
-        place, _, layer = module.rpartition(".")
-        renamed = place.endswith(".attentions.0") and layer in _OLD_VAE_ATTENTION
-        named[f"{place}.{_OLD_VAE_ATTENTION[layer]}.{kind}" if renamed else key] = value
-    return named
-
-
-def _from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's tensors under the names that transformers has for them."""
-    named: dict[str, Tensor] = {}
-    for key, value in tensors.items():
-        if key in _OPEN_CLIP:
-            named[_OPEN_CLIP[key]] = value
-        elif key == "text_projection":
-            named["text_projection.weight"] = value.T.contiguous()
-        elif key.startswith("transformer.resblocks."):
-            _, _, number, rest = key.split(".", 3)
-            layer = f"encoder.layers.{number}"
-            if rest.startswith("attn.in_proj_"):
-                for which, third in zip("qkv", value.chunk(3), strict=True):
-                    named[f"{layer}.self_attn.{which}_proj.{rest.removeprefix('attn.in_proj_')}"] = third
-            else:
-                module, _, tensor = rest.rpartition(".")
-                named[f"{layer}.{_OPEN_CLIP_LAYER.get(module, module)}.{tensor}"] = value
-    return named

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -152,6 +153,10 @@ class Model(Protocol):
     @property
     def denoiser(self) -> nn.Module:
         """The UNet or transformer that the LoRA adapts; frozen."""
+
+    def denoiser_arrives(self) -> AbstractContextManager[None]:
+        """Within the block, threads bring the denoiser's weights to the device, while other parts are loaded and compute. It is as
+        exact as loading it when it is needed. Not for a denoiser that stays in host memory."""
 
     @property
     def text_encoders(self) -> Mapping[str, nn.Module]:

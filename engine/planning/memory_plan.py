@@ -88,6 +88,12 @@ class MemoryPlan:
         """Whether the base is loaded into host memory first, and moved to the card layer by layer."""
         return self.base != "full" or self.rung.swaps
 
+    def loads_at_once(self, known: FamilyFigures) -> bool:
+        """Whether the denoiser is loaded while captions and images are encoded: where both take no more than a step."""
+        if self.need is None or self.on_host:
+            return False
+        return self.need.weights + _reading_gib(known, self.precision) <= min(self.need.training, self.room_gib)
+
     def pays_to_compile(self, known: FamilyFigures, step_s: float, steps_left: int) -> bool:
         """Whether blocks are compiled in a run that has so many batches of so many seconds before it."""
         saved_s = steps_left * step_s * known.compiled_share
@@ -127,12 +133,17 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         two_copies=two_copies,
         appends=taken is not None and _takes_more(facts, rung, split, chosen.format, copies=1 + two_copies, appended=True),
         room_gib=room,
-        text_streamed=taken is not None and known.reading_gib * (2 if chosen.format == "fp32" else 1) > room,
+        text_streamed=taken is not None and _reading_gib(known, chosen.format) > room,
         vae_tiled=taken is not None and sampling_gib(facts, taken.weights) > room,
         need=taken,
         fits=_fits(facts, rung, taken) if not sized or _pins(facts, rung) else "no",
         found=chosen.found,
     )
+
+
+def _reading_gib(known: FamilyFigures, precision: Format) -> float:
+    """While captions are encoded, with every text encoder on the card."""
+    return known.reading_gib * (2 if precision == "fp32" else 1)
 
 
 def _failed(facts: Facts, rung: Rung, split: bool) -> bool:

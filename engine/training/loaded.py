@@ -42,7 +42,14 @@ class Loaded:
 
 def load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[str]) -> Loaded:
     """Loads the base, encodes captions, `prompts` and images, and adds the LoRA to the base."""
+    report.phase("loading", "Reading the files of the base")
+    model = load_base(job)
+    at_once = job.memory_plan.loads_at_once(job.facts.figures)
+    with model.denoiser_arrives() if at_once else contextlib.nullcontext():
+        return _load(job, report, control, prompts, model)
 
+
+def _load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[str], model: Model) -> Loaded:
     def progress(what: str) -> Callable[[int, int], None]:
         def told(done: int, total: int) -> None:
             report.progress(done, total, what)
@@ -51,8 +58,6 @@ def load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[st
         return told
 
     settings, entries = job.settings, job.ledger.images
-    report.phase("loading", "Reading the files of the base")
-    model = load_base(job)
     latents = LatentCache(job.run.cache, model, on_disk=settings.memory.cache_latents)
     texts = (LiveTexts if settings.training.train_text_encoder else TextCache)(job.run.cache, model)
     report.phase("caching", "Encoding captions")
