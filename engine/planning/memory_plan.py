@@ -220,12 +220,13 @@ def memory_range(facts: Facts) -> Range:
     wanted = facts.settings.training.precision
     precision = choose(facts.settings, facts.card).format if facts.card else "fp32" if wanted == "fp32" else "bf16"
     taken = [
-        need(facts, rung, precision, degree, split=split).most + figures.GPU_CONTEXT_GIB
+        need(facts, rung, precision, degree, split=split)
         for rung in rungs(facts.settings)
         for degree in degrees(facts.settings, rung)
         for split in splits(facts.settings)
     ]
-    return min(taken), max(taken)
+    least = min(max(one.training, sampling_gib(facts, one.weights, tiled=True)) for one in taken)
+    return least + figures.GPU_CONTEXT_GIB, max(one.most for one in taken) + figures.GPU_CONTEXT_GIB
 
 
 def _fits(facts: Facts, rung: Rung, taken: Need | None) -> Fits:
