@@ -136,7 +136,7 @@ def test_no_process_is_waited_for_longer_than_compiling_takes(
     asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
-    asked.answer = lambda: go.wait(60)
+    asked.answer = lambda: go.wait(60) and Content({}, b"")
     monkeypatch.setattr(compiling_ahead, "PATIENCE_S", 0.0)
     ahead = begun()
     ahead.compile({"run": str(tmp_path)})
