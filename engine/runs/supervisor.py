@@ -66,8 +66,8 @@ class _Supervisor:
         """Pid of a trainer that is not yet reaped, so that a signal can never hit another process; 0 without one."""
 
     def carry_out(self, started: Callable[[], None]) -> int:
-        durable.make_directory(self._run.events_of(self._job).parent)
-        durable.make_directory(self._run.log)
+        for folder in contents.FOLDERS:  # a person may have deleted some
+            durable.make_directory(self._run.path / folder)
         control.clear(self._run)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)

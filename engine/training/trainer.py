@@ -14,6 +14,7 @@ from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.times_shown import record_times_shown
 from loratui.engine.training import base_files
 from loratui.engine.training.artifacts import Artifacts
@@ -83,6 +84,8 @@ class Trainer:
                 variant = ".base_format" if "base format" in differing else ""
                 self.report.warn(f"other_surroundings{variant}", differing=differing)
         else:
+            if gone := read_state(self.job.run).checkpoint_step:
+                self.report.warn("checkpoints_gone", step=gone)
             if self.job.world.size != self.settings.training.processes:
                 self.report.warn("other_processes", planned=self.settings.training.processes, here=self.job.world.size)
             self._check_the_base()
