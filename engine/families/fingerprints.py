@@ -82,7 +82,7 @@ def _beside_weights(part: PartFile) -> list[Path]:
 
 def files_of(part: PartFile) -> list[Path]:
     """All files that decide a part's output, whole."""
-    return [*_beside_weights(part), *sorted(part.files)]
+    return [*_beside_weights(part), *sorted(set(part.files))]
 
 
 def begin_to_read(memory: Path, parts: Iterable[PartFile]) -> None:

@@ -15,6 +15,7 @@ from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
 from loratui.engine.runs.lora_files import file_name
+from loratui.engine.runs.lora_hashes import is_as_saved
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.base_files import BaseSums
 from loratui.engine.training.cache import TextCache
@@ -70,13 +71,14 @@ class Artifacts:
         )
         self._sampled_step: int | None = None
         told = last_events(self.job.run.events, LOG_SEARCHED_BYTES)
-        self._told = {event.get("path") for event in told if event.type in ("sample_written", "output_written")}
+        self._told = {event.path("path") for event in told if event.type in ("sample_written", "output_written")}
 
     # ---- LoRA files
 
     def has_lora(self, at: TrainProgress) -> bool:
-        """Whether the LoRA file of this step exists."""
-        return self._is_there(f"output/{file_name(self.job.output_name, at.step)}")
+        """Whether the LoRA file of this step exists, as it was saved."""
+        relative = f"output/{file_name(self.job.output_name, at.step)}"
+        return self._is_there(relative) and is_as_saved(self.job.run.path / relative)
 
     def lora(self, at: TrainProgress, *, final: bool = False) -> None:
         """Writes a LoRA file of the last checkpointed state, once that is on the disk. `final`: its name has no step."""
@@ -102,6 +104,7 @@ class Artifacts:
             bytes=written.bytes,
             norms={part: round(norm, 6) for part, norm in written.norms.items()},
             final=final,
+            **written.hashes,
         )
 
     # ---- samples

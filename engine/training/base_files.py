@@ -55,7 +55,7 @@ def sums_of(base: BaseFiles, digests: fingerprints.Digests) -> dict[str, str]:
         for name, part in sorted(base.parts.items()):
             for path in fingerprints.files_of(part):
                 label = f"{name}/{path.name}" if part.in_folder else path.name
-                digest = digests.of_weights(path, None)
+                digest = digests.of_weights(path.resolve(), None)
                 if sums.setdefault(label, digest) != digest:  # a VAE elsewhere whose file is called as the base's
                     sums[f"{name}/{path.name}"] = digest
     except OSError as error:

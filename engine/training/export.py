@@ -20,6 +20,7 @@ from loratui.engine.planning.lora_size import clip_layers, denoiser_config, deno
 from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import ENDING, chosen_name, file_name, lora_files
+from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.engine.training.checkpoint import BadCheckpointError, load_checkpoint
 from loratui.engine.training.lora_file.read import read_lora
 from loratui.engine.training.setup import Job, read_job
@@ -131,6 +132,7 @@ def find_source(job: Job, step: int | None, file: str) -> tuple[Shipped, Path]:
 
 def _from_file(job: Job, path: Path, step: int) -> Shipped:
     settings = job.settings
+    require_as_saved(path)
     found = read_lora(path, settings.base.family, list(known_layers(settings)))
     if found.others or not found.changes:
         raise UsageError(f"{path}: it has unknown tensors, such as {found.others[:1]}.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.families.model import Model
+from loratui.engine.runs.lora_hashes import difference
 from loratui.engine.training import class_images, speed
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.cache import EmptyLatents, EmptyLiveTexts, EmptyTexts, LatentCache, LiveTexts, TextCache
@@ -120,4 +121,6 @@ def start_from_file(job: Job, report: Reporter, adapter: LoraAdapter) -> None:
         began = init_from(Path(path), job.settings.base.family, adapter)
         for line in began.listed():  # the warning names a few, log/trainer.log all
             print(line, flush=True)
+        if differs := difference(Path(path)):
+            report.warn("start_differs", path=path, how=differs)
         report.warn("started_from", path=path, taken=" ".join(began.sentences()))

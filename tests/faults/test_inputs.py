@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
-from random_bases import run_on
+from harm import harm, harms
+from random_bases import run_on, write_images
+from safetensors.torch import load, load_file
 from small_runs import MakeRun, after_step, events, same, train, weights
 
 from loratui.engine.errors import ExitCode, UsageError
-from loratui.engine.runs import control
+from loratui.engine.formats.lora_facts import without_metadata
+from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.runs import control, lock
+from loratui.engine.runs.contents import FOLDERS
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.lora_hashes import difference, require_as_saved
+from loratui.engine.runs.summary import summarise
 from loratui.engine.training.checkpoint import Checkpoint, newest_good, save_checkpoint
+from loratui.engine.training.export import Wanted, export
 from loratui.engine.training.trainer import Trainer
+from loratui.tui.cli import main
+from loratui.tui.validation.exporting import Export as Copy
+from loratui.tui.validation.exporting import export as copied
 
 SMALL = ("adapter.targets=attention", "samples.steps=1")
 
@@ -114,3 +128,94 @@ def test_row_47_settings_that_were_edited_are_told_with_both_values(stopped: Run
     edit(stopped, 'trigger = "qxz"', 'trigger = ""')
     with pytest.raises(UsageError, match=r"adapter\.rank 2 then and 3 now, dataset\.trigger qxz then and nothing now"):
         train(stopped)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> RunDirectory:
+    """A run that is done. Its checkpoints are gone, so its LoRA files are all that is left."""
+    home = tmp_path_factory.mktemp("finished")
+    run = run_on(base_folder, home, *SMALL, folder=write_images(home / "images"))
+    assert train(run) == ExitCode.DONE
+    shutil.rmtree(run.checkpoints)
+    return run
+
+
+def test_a_damaged_lora_file_is_neither_copied_nor_shown_in_silence(
+    finished: RunDirectory, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = finished.output / "qxz.safetensors"
+    whole, settings = file.read_bytes(), read_recipe(finished.effective).settings
+    differ = 0
+    for what, data in harms(whole):
+        harm(file, data)
+        with pytest.raises(UsageError):
+            copied(finished, settings, Copy(f"output/{file.name}", "copy", tmp_path))
+        refused = main(["metadata", "show", str(file), "--json"]) != 0
+        differs = not refused and bool(json.loads(capsys.readouterr().out)["difference"])
+        assert refused or differs, what
+        differ += differs
+        if file.is_dir():
+            shutil.rmtree(file)
+    assert differ > 10
+    assert not list(tmp_path.iterdir())
+    file.write_bytes(whole)
+    copied(finished, settings, Copy(f"output/{file.name}", "copy", tmp_path))
+
+
+def test_export_refuses_a_damaged_lora_file_and_takes_a_sound_one(finished: RunDirectory) -> None:
+    file = finished.output / "qxz-000007.safetensors"
+    whole = file.read_bytes()
+    flip(file)
+    with pytest.raises(UsageError, match="its hash differs"):
+        export(finished, Wanted(file=f"output/{file.name}"))
+    file.write_bytes(whole)
+    assert export(finished, Wanted(file=f"output/{file.name}"))["step"] == 7
+
+
+def test_a_lora_file_without_its_metadata_is_still_the_one_that_was_saved(finished: RunDirectory) -> None:
+    file = finished.output / "qxz.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(without_metadata(file))
+    require_as_saved(file)
+    flip(file)
+    with pytest.raises(UsageError, match="its hash differs"):
+        require_as_saved(file)
+    file.write_bytes(whole)
+
+
+def test_row_45_a_lora_file_of_an_older_run_is_compared_with_the_hash_in_its_metadata(
+    finished: RunDirectory, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "old.safetensors"
+    shutil.copy(finished.output / "qxz.safetensors", elsewhere)
+    assert difference(elsewhere) == ""
+    flip(elsewhere)
+    assert "metadata" in difference(elsewhere)
+
+
+def test_a_lora_file_that_was_damaged_while_the_run_was_stopped_is_written_again(make_run: MakeRun) -> None:
+    run = make_run(*SMALL)
+    stop_at(run, 7)  # the end of an epoch
+    (file,) = run.output.iterdir()
+    whole = load(file.read_bytes())
+    flip(file)
+    assert train(run) == ExitCode.DONE
+    assert same(load_file(file), whole)
+
+
+@pytest.mark.parametrize("folder", ["output", "samples", "log", "cache", "control", "validation"])
+def test_a_folder_that_was_deleted_is_made_again_by_the_resume(stopped: RunDirectory, folder: str) -> None:
+    shutil.rmtree(stopped.path / folder)
+    launch(stopped)
+    while lock.is_held(stopped.lock):
+        time.sleep(0.01)
+    assert summarise(stopped).status == "done"
+    assert (stopped.output / "qxz.safetensors").is_file()
+    assert {path.name for path in stopped.path.iterdir() if path.is_dir()} >= set(FOLDERS)
+
+
+def test_row_17_a_resume_whose_checkpoints_were_deleted_says_that_it_begins_again(stopped: RunDirectory) -> None:
+    shutil.rmtree(stopped.checkpoints)
+    stopped.checkpoints.mkdir()
+    assert train(stopped) == ExitCode.DONE
+    assert codes(stopped) == ["checkpoints_gone"]

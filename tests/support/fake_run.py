@@ -117,9 +117,9 @@ class FakeTrainer:
         )
 
     def output(self, path: str = "output/anafox.safetensors", epoch: int = EPOCHS, *, final: bool = False) -> None:
-        """A LoRA file, which is none."""
+        """A LoRA file without a tensor."""
         file = self.run.path / path
-        file.write_bytes(b"not really a LoRA")
+        file.write_bytes(b"\2\0\0\0\0\0\0\0{}")
         self.log.append("output_written", step=self.step, epoch=epoch, path=path, bytes=3_400_000, final=final)
 
     def image(

@@ -10,6 +10,7 @@ from pathlib import Path
 from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.lora_facts import LoraFileFacts, lora_file_facts, without_metadata
+from loratui.engine.runs.lora_hashes import difference
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Shows, strips or previews.
 
-    JSON of show: `path bytes tensors layers form ranks dtypes metadata unknown[] private[]`; of strip: `path kept removed[] bytes`;
+    JSON of show: `path bytes tensors layers form ranks dtypes metadata unknown[] private[] difference`; of strip:
+    `path kept removed[] bytes`, and `difference` where there is one: how the file differs from its hashes;
     of preview: `metadata`.
     """
     if args.action != "strip" and (args.output or args.in_place):
@@ -52,10 +54,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("No file was given.", f"Use loratui metadata {args.action} FILE.safetensors")
     path = Path(args.target).expanduser()
     facts = lora_file_facts(path)
-    return _strip(args, facts) if args.action == "strip" else _show(args, facts)
+    differs = difference(path) if facts.layers else ""
+    return (_strip if args.action == "strip" else _show)(args, facts, differs)
 
 
-def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
+def _show(args: argparse.Namespace, facts: LoraFileFacts, differs: str) -> int:
     if args.json:
         common.print_json(
             {
@@ -69,6 +72,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
                 "metadata": dict(facts.metadata),
                 "unknown": list(facts.unknown),
                 "private": list(facts.private),
+                "difference": differs,
             }
         )
         return 0
@@ -79,6 +83,8 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
     ]  # a whole LoKr has no rank
     kind = ", ".join(known) if facts.layers else "not a known kind of LoRA"
     say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes) or 'no tensors'}, {text.size(facts.bytes)}"))
+    if differs:
+        say(sys.stdout, f"  ! {differs}")
     for key in sorted(facts.metadata):
         say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE), as_it_is=True)
     if not facts.metadata:
@@ -92,7 +98,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
     return 0
 
 
-def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
+def _strip(args: argparse.Namespace, facts: LoraFileFacts, differs: str) -> int:
     from loratui.engine import durable
 
     path = facts.path.absolute()
@@ -123,8 +129,10 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
     removed = sorted(key for key in facts.metadata if key != "format")
     if args.json:
         result = {"path": str(target), "kept": None if kept is None else str(kept), "removed": removed, "bytes": len(data)}
-        common.print_json(result)
+        common.print_json({**result, "difference": differs} if differs else result)
         return 0
+    if differs:
+        say(sys.stdout, f"! {differs}")
     said = f"{target}: {text.count(len(removed), 'value')} removed; all tensors unchanged."
     say(sys.stdout, clean(f"{said} The old file is {kept}." if kept else said))
     return 0

@@ -12,6 +12,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import chosen_name, file_name
+from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.presets.schema import Settings
 
 LAYOUTS = ("as it is", "kohya", "peft")
@@ -66,6 +67,7 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
     contents.require_sound(run.path)
     durable.make_directory(wanted.folder)
     if wanted.layout == LAYOUTS[0] and wanted.dtype == DTYPES[0]:
+        require_as_saved(run.inside(wanted.file))
         copy(run.inside(wanted.file), path)
         places = places_of(settings)
     else:

@@ -16,7 +16,8 @@ from loratui.engine.durable import write_file
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import LoraFacts, build_metadata
-from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
+from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked, read_header
+from loratui.engine.runs.lora_hashes import hashes_of
 from loratui.engine.training.lora_file.layouts import DTYPES, Changes, file_tensors, is_finite
 from loratui.engine.training.lora_file.read import changes_in
 from loratui.engine.untrusted import read_whole
@@ -32,6 +33,8 @@ class Written:
     bytes: int
     norms: Mapping[Part, float]
     """Norm of the change of each part, read back from the file."""
+    hashes: Mapping[str, str]
+    """See `runs.lora_hashes`."""
 
     @property
     def has_effect(self) -> bool:
@@ -51,7 +54,7 @@ def write_lora_file(path: Path, changes: Changes, facts: LoraFacts, precision: s
     write_file(path, data)
     if _written(path, len(data)) != data:
         raise DiskError(f"{path}: the disk returned other data than was written.", "Check the volume; the checkpoint is good.")
-    return Written(len(data), check(path, changes, facts, precision))
+    return Written(len(data), check(path, changes, facts, precision), hashes_of(read_header(path), data))
 
 
 def _written(path: Path, most: int) -> bytes:

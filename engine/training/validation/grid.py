@@ -22,6 +22,7 @@ from loratui.engine.planning.validation_grid import (
     words,
 )
 from loratui.engine.runs.lora_files import lora_files
+from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.images import to_tensor
@@ -69,6 +70,7 @@ def _sum(job: Job, file: str) -> str:
     """SHA-256 of a LoRA file; empty for the base alone."""
     if not file:
         return ""
+    require_as_saved(job.run.inside(file))
     with open_regular(job.run.inside(file), follow=False) as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from harm import harm, harms
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -159,28 +159,6 @@ def test_numbers_that_are_not_finite_are_not_taken_from_the_disk(tmp_path: Path,
     again = latents(folder, family, entry).get(entry)
     assert torch.equal(again.mean, good.mean)
     assert torch.isfinite(load_file(file)["mean"]).all()
-
-
-def harms(data: bytes) -> Iterator[tuple[str, bytes | None]]:
-    """A file as disks and people leave it; None is a folder in its place."""
-    chance = random.Random(16)
-    header = 8 + int.from_bytes(data[:8], "little")
-    for at in (*chance.sample(range(header), 12), *chance.sample(range(header, len(data)), 12)):
-        yield f"bit {at}", data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
-    yield "zeroed tail", data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
-    for kept in (0, 4, header, len(data) - 1):
-        yield f"cut at {kept}", data[:kept]
-    yield "longer", data + b"\0"
-    yield "a folder", None
-
-
-def harm(file: Path, data: bytes | None) -> None:
-    if data is None:
-        file.unlink()
-        file.mkdir()
-        (file / "something").touch()
-    else:
-        file.write_bytes(data)
 
 
 def test_a_damaged_file_of_latents_or_text_states_is_made_again_and_named(
