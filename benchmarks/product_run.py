@@ -135,6 +135,7 @@ def figures(run: Path, asked_at: float | None = None) -> dict[str, Any]:
         "starts": [fields["resumed_step"] for fields in started],
         "samples": len({event.fields["path"] for event in events if event.type == "sample_written"}),
         "checkpoint_s": [round(event.fields["seconds"], 2) for event in events if event.type == "checkpoint_written"],
+        "stalled_s": [event.fields["stalled_s"] for event in events if event.type == "checkpoint_written"],
         "lora_bytes": max((event.fields["bytes"] for event in events if event.type == "output_written"), default=0),
         "warnings": [event.fields["code"] for event in events if event.type == "warning"],
         "ended": [[event.fields["signal"], event.fields["exit_code"]] for event in events if event.type == "trainer_ended"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load
-from small_runs import MakeRun, after_step, events, every_step, losses, same, train, weights
+from small_runs import MakeRun, after_step, events, every_step, losses, process, same, train, weights
 
 from loratui.engine.errors import DiskError, ExitCode
 from loratui.engine.machine.hardware import Ram
@@ -252,3 +253,33 @@ def test_where_main_memory_is_short_the_training_waits(make_run: MakeRun, monkey
     assert saved == [[4]]
     assert [e.get("stalled_s") == e.get("seconds") for e in events(run, "checkpoint_written")] == [True, True]
     assert same(weights(run), weights(undisturbed))
+
+
+POINTS = (
+    *(
+        "checkpoint.adapter.safetensors:2",
+        "checkpoint.state.json:3",
+        "publish.start:2",
+        "publish.synced:3",
+        "publish.renamed:2",
+    ),
+    *("publish.done:3", "remove.renamed:1", "remove.done:2"),
+)
+"""Where the thread is killed: each is hit by the checkpoint of a later epoch."""
+
+
+@pytest.mark.long
+def test_a_kill_while_a_checkpoint_is_written_loses_nothing_that_was_told(make_run: MakeRun) -> None:
+    sets = (*SMALL, "schedule.epochs=5")
+    whole = make_run(*sets)
+    train(whole, every_step)
+    for point in POINTS:
+        run = make_run(*sets)
+        assert process(run, LORATUI_FAILPOINT=point).wait(LONG_S) == -signal.SIGKILL, point
+        told = max(e.get("step") for e in events(run, "checkpoint_written"))
+        assert run.last_checkpoint_step() >= told, point
+        assert train(run, every_step) == ExitCode.DONE
+        assert events(run, "run_started")[1].get("resumed_step") >= told, point
+        assert losses(run).items() <= losses(whole).items(), point
+        assert same(weights(run), weights(whole)), point
+        assert not [path for path in run.checkpoints.iterdir() if path.name.startswith(".")], point
