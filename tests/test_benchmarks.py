@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import scripts
 
 from loratui.presets.schema import Settings, parse_value, replace
 
@@ -65,12 +65,7 @@ def test_a_slower_link_is_estimated_longer(monkeypatch: pytest.MonkeyPatch) -> N
 
 def inside() -> ModuleType:
     """`benchmarks/inside/sitecustomize.py`."""
-    spec = importlib.util.spec_from_file_location("inside", BENCHMARKS / "inside" / "sitecustomize.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.script("benchmarks/inside/sitecustomize.py")
 
 
 def test_a_slowed_link_copies_each_block_again(monkeypatch: pytest.MonkeyPatch) -> None:

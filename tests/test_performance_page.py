@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import scripts
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,12 +16,7 @@ ROOT = Path(__file__).parents[1]
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`docs/make_performance.py`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("make_performance", ROOT / "docs" / "make_performance.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.script("docs/make_performance.py")
 
 
 def rung(ms: float, **more: Any) -> dict[str, Any]:

@@ -190,17 +190,17 @@ class EmptyTexts(TextCache):
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def get(self, caption: str) -> PromptEmbeds:  # noqa: ARG002 - any
+    def get(self, caption: str) -> PromptEmbeds:  # noqa: ARG002 - every caption has the same shapes
         return self._model.empty_texts()
 
-    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
+    def batch(self, captions: Sequence[str]) -> Sequence[PromptEmbeds | PromptTokens]:
         return [self.get(caption) for caption in captions]
 
 
 class EmptyLiveTexts(EmptyTexts):
     """The same for text encoders that are trained: what they read of a caption, beside zeros for those that are not."""
 
-    def batch(self, captions: Sequence[str]) -> list[PromptTokens]:  # type: ignore[override]  # as `LiveTexts`
+    def batch(self, captions: Sequence[str]) -> Sequence[PromptTokens]:
         return self._model.tokenize(captions, [self.get(caption) for caption in captions])
 
 

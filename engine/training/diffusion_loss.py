@@ -49,8 +49,7 @@ class TrainingBatch:
         noisy = {field.name: tensors.get(field.name) for field in fields(self.noisy)}
         conditioning = {name: tensors[f"{_CONDITIONING}{name}"] for name in self.conditioning}
         tokens = tuple({name: tensors[f"{number}.{name}"] for name in one} for number, one in enumerate(self.tokens))
-        # The fields that must not be None are in every `tensors()`.
-        made = NoisyInput(**noisy)  # type: ignore[arg-type]
+        made = NoisyInput(**noisy)  # type: ignore[arg-type]  # the fields that must not be None are in every `tensors()`
         return TrainingBatch(made, conditioning, tensors["weights"], tensors["window_images"], tokens, self.seed)
 
     def split(self) -> list[TrainingBatch]:

@@ -79,22 +79,19 @@ class Joiner:
         self._appended: list[tuple[AppendedLinear, tuple[LeanLinear, ...]]] = []
 
     def joined(self, *groups: Sequence[nn.Module], appended: bool = False) -> list[nn.Module]:
-        lean = [
-            [layer for layer in group if isinstance(layer, LeanLinear) and _is_joinable(layer.base_layer)] for group in groups
-        ]
-        return [self._join(layers, appended) for layers in lean] if list(map(len, lean)) == list(map(len, groups)) else []
+        return [self._join(layers, appended=appended) for layers in _joinable(groups)]
 
     def in_turn(self, *groups: Sequence[nn.Module]) -> list[nn.Module]:
-        sizes = [sum(getattr(layer, "out_features", 0) for layer in group) for group in groups]
-        made: list[Tensor] = []
-        for whole in self.joined([layer for group in groups for layer in group], appended=True):
-            own = [[layer for layer in group if isinstance(layer, LeanLinear)] for group in groups]
-            return [JoinedPart(layers, None if n else whole, sizes, made) for n, layers in enumerate(own)]  # type: ignore[arg-type]
-        return []
+        own = _joinable(groups)
+        if not own:
+            return []
+        whole = self._join([layer for layers in own for layer in layers], appended=True)
+        sizes, made = [sum(layer.out_features for layer in layers) for layers in own], list[Tensor]()
+        return [JoinedPart(layers, None if n else whole, sizes, made) for n, layers in enumerate(own)]
 
     def append(self, *layers: nn.Module) -> None:
-        for layer in layers:
-            if isinstance(layer, LeanLinear) and _is_joinable(layer.base_layer):
+        for one in layers:
+            for (layer,) in _joinable([[one]]):  # or none
                 layer.base_layer = self._with_room(_frozen(layer.base_layer), [layer])
 
     def refresh(self, *, compiled: bool = False) -> None:
@@ -104,7 +101,7 @@ class Joiner:
             ups = [layer.lora_B[NAME].weight for layer in layers]
             base.refresh(downs, ups, [layer.scaling[NAME] for layer in layers], compiled=compiled)
 
-    def _join(self, layers: Sequence[LeanLinear], appended: bool) -> JoinedLinear:
+    def _join(self, layers: Sequence[LeanLinear], *, appended: bool) -> JoinedLinear:
         made = JoinedLinear(layers)
         if appended:
             made.base = self._with_room(made.base, layers)
@@ -124,8 +121,13 @@ def make_lean(layer: nn.Module) -> None:
         layer.__class__ = LeanLinear
 
 
-def _is_joinable(base: nn.Module) -> bool:
-    return type(base) in (nn.Linear, FrozenLinear)  # and not one in 4 bits
+def _joinable(groups: Sequence[Sequence[nn.Module]]) -> list[list[LeanLinear]]:
+    """The groups, if each of their layers has a plain LoRA on a base that is not in 4 bits; else none."""
+    lean = [
+        [layer for layer in group if isinstance(layer, LeanLinear) and type(layer.base_layer) in (nn.Linear, FrozenLinear)]
+        for group in groups
+    ]
+    return lean if list(map(len, lean)) == list(map(len, groups)) else []
 
 
 def _answer(base: nn.Module, layers: Sequence[LeanLinear], x: Tensor) -> Tensor:

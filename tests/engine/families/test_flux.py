@@ -363,7 +363,7 @@ def test_compiled_blocks_have_the_same_gradients(flux_folder: Path) -> None:
 def test_each_kind_of_block_is_compiled_once(flux_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of a kind gets inputs like those of the others: they need gradients, and single blocks get slices of one tensor."""
     config = {**json.loads((flux_folder / "transformer" / "config.json").read_text()), "num_layers": 2, "num_single_layers": 3}
-    transformer = FluxTransformer2DModel.from_config(config).requires_grad_(False)  # type: ignore[attr-defined]  # diffusers'
+    transformer = FluxTransformer2DModel.from_config(config).requires_grad_(False)  # type: ignore[attr-defined]  # diffusers gives it no types
     let_first_blocks_look_like_others(transformer)
     for block in (*transformer.transformer_blocks, *transformer.single_transformer_blocks):
         block.attn.to_k.weight.requires_grad_(True)

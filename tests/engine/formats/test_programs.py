@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import scripts
 
 from loratui.engine.formats.metadata import default_layout
 from loratui.engine.formats.programs import PROGRAMS, opened_by, readers_of
@@ -17,12 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_files_table", ROOT / "docs" / "make_files_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.script("docs/make_files_table.py")
 
 
 def test_the_page_on_files_has_the_table_as_it_is_made() -> None:
