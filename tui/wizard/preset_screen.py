@@ -127,7 +127,9 @@ def _about(preset: Preset, machine: Accelerator | None) -> Iterator[Content]:
     yield _pair("base", f"{families.family(settings.base.family).long_title}: {model}")
     if settings.base.model:
         here = base_path(settings.base.model) is not None
-        yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step downloads it", _TONE[here])
+        yield _pair(
+            "", "✔ on this machine" if here else "! not on this machine yet; the next step offers the download", _TONE[here]
+        )
     sign, words, tone = memory_words(settings, machine)
     yield _pair("GPU", f"{sign} {words}".strip(), tone)
     yield Content("")
