@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 LONGEST_SILENCE_S = 10.0
-"""A live trainer writes at least every 5 s; of a longer gap (a suspended machine, a set clock) only this much counts."""
+"""A live trainer writes at least every 5 s; of a longer gap (a suspended machine, a stopped trainer) only this much counts."""
 
 _RECENT_STEPS = 120
 _SHOWN_STEPS = 30
@@ -90,7 +90,7 @@ class _OfTrainer:
 
 @dataclass(slots=True)
 class EtaEstimator:
-    """Counts working time by the times of the events, without the pauses between two trainers.
+    """Counts working time by the times of the events (`Event.at`), without the pauses between two trainers.
 
     The time left is the steps at their mean time, plus the time between steps (samples, checkpoints), measured over whole
     epochs so that it does not rise and fall within each. The predicted end is low-passed, so it does not jump.

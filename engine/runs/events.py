@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from loratui.engine.durable import disk_error, open_to_write, write_all
+from loratui.engine.runs.ages import up_s
 from loratui.engine.untrusted import finite, leads_out, open_regular, parse_json
 from loratui.engine.words import both_ends
 
@@ -56,7 +57,7 @@ _STEP = b'"type":"step"'
 _USUAL_LINE = 180
 """Bytes of a step."""
 
-_OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
+_OWN_FIELDS = frozenset({"v", "seq", "ts", "up", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
 _CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
 _SHORTEST_LINE = 32
@@ -87,6 +88,13 @@ class Event:
     ts: float
     """Seconds since 1970 by the writer's clock; for people only."""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    up: float = 0.0
+    """Seconds since the writer's machine was started (`ages.up_s`); 0 where that is unknown."""
+
+    @property
+    def at(self) -> float:
+        """When it was written, s on a clock for differences between the events of one trainer."""
+        return self.up or self.ts
 
     def get(self, name: str, default: Any = None) -> Any:
         """A field, or `default` if the event has none of that name."""
@@ -200,7 +208,7 @@ class EventLog:
 
     def _append(self, type: str, fields: Mapping[str, Any], lasting: bool) -> int:
         seq = self._next_seq
-        line = encode(type, seq, time.time(), fields)
+        line = encode(type, seq, time.time(), fields, up_s())
         self._next_seq += 1
         try:
             self._end_torn_line()
@@ -233,9 +241,10 @@ class EventLog:
             self._lost, self._next_seq = lost, seq
 
 
-def encode(type: str, seq: int, ts: float, fields: Mapping[str, Any]) -> bytes:
+def encode(type: str, seq: int, ts: float, fields: Mapping[str, Any], up: float = 0.0) -> bytes:
     """The line of an event, ASCII, with its checksum and newline."""
-    body = {"v": FORMAT, "seq": seq, "ts": round(ts, 3), "type": type, **finite_fields(fields)}
+    known = {"up": round(up, 2)} if up else {}
+    body = {"v": FORMAT, "seq": seq, "ts": round(ts, 3), **known, "type": type, **finite_fields(fields)}
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=os.fspath)
     checked = text[:-1].encode("ascii")
     return b'%s,"crc":"%08x"}\n' % (checked, zlib.crc32(checked))
@@ -259,6 +268,7 @@ def decode(line: bytes) -> Event | None:
     try:
         body = parse_json(line)
         version, seq, ts, type = body.pop("v"), body.pop("seq"), finite(body.pop("ts")), body.pop("type")
+        up = finite(body.pop("up", None)) or 0.0
         del body["crc"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -266,7 +276,7 @@ def decode(line: bytes) -> Event | None:
         return None
     if ts is None or abs(ts) > _FARTHEST_TS:
         return None
-    return Event(FORMER_TYPES.get(type, type), seq, ts, body)
+    return Event(FORMER_TYPES.get(type, type), seq, ts, body, min(max(0.0, up), _FARTHEST_TS))
 
 
 def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventBatch:

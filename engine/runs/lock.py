@@ -50,6 +50,11 @@ class ProcessIdentity:
             return error.errno == errno.EPERM
         return True
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it lives and was stopped by a signal (SIGSTOP, a debugger), so it can do nothing until it is told to go on."""
+        return self.alive and process_state(self.pid) in ("T", "t")
+
     def send_signal(self, number: signal.Signals) -> bool:
         """Signals the process if it is still the same, and returns whether it was; never another that has its pid now."""
         if not hasattr(os, "pidfd_open"):
@@ -191,6 +196,15 @@ def process_start_time(pid: int) -> str:
     # The second field, the command, is in brackets and may contain brackets.
     after = text[text.rfind(b")") + 2 :].split()
     return "" if len(after) < 20 or after[0] in (b"Z", b"X") else after[19].decode("ascii")
+
+
+def process_state(pid: int) -> str:
+    """Field 3 of /proc/PID/stat (proc(5)), such as `R`, `S`, `D` or `T`; "" where the system does not tell."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return text[text.rfind(b")") + 2 :][:1].decode("ascii", "replace")
 
 
 def boot_id() -> str:

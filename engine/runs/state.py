@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loratui.engine.runs import ages
 from loratui.engine.runs.changes import Changes
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
@@ -35,6 +36,8 @@ _LONGEST_IMAGE_S = 3600.0
 _LONGEST_STEP_S = 1e7
 """A step that took longer was not measured rightly."""
 _SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
+_NO_WORK = frozenset({"heartbeat", "telemetry", "warning", "checkpoint_written", "output_written"})
+"""Types that threads beside the training write: they tell that the process lives, not that it gets further."""
 
 
 _FIGURES = [
@@ -100,6 +103,8 @@ class RunState:
     """What it does in this phase, in its own words."""
     waiting_since: float = 0.0
     """When what it does now was begun, by the writer's clock; 0 where that is unknown."""
+    waiting_up: float = 0.0
+    """The same, in seconds since the writer's machine was started."""
     progress: Progress | None = None
     epoch: int = 0
     step: int = 0
@@ -148,6 +153,15 @@ class RunState:
     """The last word on the run; None while it goes on."""
     last_ts: float = 0.0
     """When the last event was written, by the writer's clock; 0 before the first."""
+    last_up: float = 0.0
+    """The same, in seconds since the writer's machine was started."""
+    work_ts: float = 0.0
+    """When the trainer last got further, by the writer's clock: heartbeats, telemetry and what other threads do are no work."""
+    work_up: float = 0.0
+    work_seq: int = 0
+    """The event that says so."""
+    clock: str = ""
+    """Which clock `last_up` and the like are of (`ages.clock_name`); "" in runs of versions that did not tell."""
     skipped: int = 0
     """Lines of the log that could not be used."""
     seq: int = 0
@@ -172,10 +186,12 @@ class RunState:
         change nothing."""
         if event.seq <= self.seq:
             return False
-        self.seq, self.last_ts = event.seq, event.ts
+        self.seq, self.last_ts, self.last_up = event.seq, event.ts, event.up
         self.told = event.type not in _SUPERVISORS_TYPES
+        if event.type not in _NO_WORK:
+            self.work_seq, self.work_ts, self.work_up = event.seq, event.ts, event.up
         if event.type != "trainer_started":  # nobody worked between two trainers
-            self.eta.tick(event.ts, longest_silence_s)
+            self.eta.tick(event.at, longest_silence_s)
         if event.type in _RECORDS:
             name, kind = _RECORDS[event.type]
             setattr(self, name, record(kind, event))
@@ -203,21 +219,22 @@ class RunState:
         self.step = resumed
         self.started, self.final, self.ending, self.error = True, False, None, None
         self.changes = Changes()
-        self.eta.restart(event.ts)
+        self.eta.restart(event.at)
 
     def _on_trainer_started(self, event: Event) -> None:
-        self.attempt, self.waiting_since = event.count("attempt"), event.ts
+        self.attempt, self.clock = event.count("attempt"), event.text("clock")
+        self.waiting_since, self.waiting_up = event.ts, event.up
         if self.attempt <= 1 and not self.device:  # a validation, which tells no device, tries again
             self.failed_plans = ()
         self.phase, self.text, self.progress = "", "", None
         self.leaving, self.stepped, self.final, self.ending, self.next_plan = "", False, False, None, ""
         self.image_since = self.error = None
-        self.eta.restart(event.ts)
+        self.eta.restart(event.at)
 
     def _on_phase_changed(self, event: Event) -> None:
         self.phase, self.text, self.progress = event.text("phase"), event.text("text"), None
-        self.waiting_since = event.ts
-        self.image_since = event.ts if self.phase == "sampling" else None
+        self.waiting_since, self.waiting_up = event.ts, event.up
+        self.image_since = event.at if self.phase == "sampling" else None
 
     def _on_progress(self, event: Event) -> None:
         self.phase = event.text("phase") or self.phase
@@ -243,12 +260,12 @@ class RunState:
         if event.text("nearest"):
             self._image_made(event)
         else:  # it was there already, is told again without what it is like, and took no time
-            self.image_since = event.ts
+            self.image_since = event.at
 
     def _image_made(self, event: Event) -> None:
-        if self.image_since is not None and 0 < event.ts - self.image_since < _LONGEST_IMAGE_S:
-            self.image_times.append(event.ts - self.image_since)
-        self.image_since = event.ts
+        if self.image_since is not None and 0 < event.at - self.image_since < _LONGEST_IMAGE_S:
+            self.image_times.append(event.at - self.image_since)
+        self.image_since = event.at
 
     def _on_checkpoint_written(self, event: Event) -> None:
         step, image_step = event.count("step"), event.count("image_step")
@@ -287,6 +304,18 @@ class RunState:
         self.phase, self.progress, self.image_since = "", None, None
 
     # ---- what follows
+
+    def quiet_s(self, now: float | None = None) -> float:
+        """Seconds since the last event; `now` is the wall clock's time, for what was written on another machine."""
+        return ages.age_s(self.last_ts, self.last_up, self.clock, now=now)
+
+    def idle_s(self, now: float | None = None) -> float:
+        """Seconds in which the trainer got no further; 0 where a version that did not tell has written the state."""
+        return self.work_ts and ages.age_s(self.work_ts, self.work_up, self.clock, now=now)
+
+    def waited_s(self, now: float | None = None) -> float:
+        """Seconds since the trainer turned to what it does."""
+        return ages.age_s(self.waiting_since, self.waiting_up, self.clock, now=now)
 
     @property
     def fraction(self) -> float:

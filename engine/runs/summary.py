@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from loratui.engine.runs import lock, ownership
+from loratui.engine.runs import lock, ownership, stalls
 from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
@@ -84,8 +84,8 @@ def summarise(run: RunDirectory) -> RunSummary:
     job = (owner.job if owner else "train") if held else ""
     state = read_state(run)
     heard = state if job != "validate" else read_state(run, job)
-    quiet_s = max(0.0, time.time() - (heard.last_ts or (owner.since if owner else 0.0)))
-    verdict = judge(heard, held=held, quiet_s=quiet_s, owner=owner, name=run.name)
+    quiet_s = heard.quiet_s() if heard.last_ts else max(0.0, time.time() - (owner.since if owner else 0.0))
+    verdict = judge(heard, held=held, quiet_s=quiet_s, idle_s=heard.idle_s(), owner=owner, name=run.name)
     if not held and not run.path.is_dir():
         verdict = Verdict("interrupted", GONE)
     if not held and not job:
@@ -109,20 +109,15 @@ def how_validation_ended(run: RunDirectory) -> Verdict:
     return judge(read_state(run, "validate"), held=False, quiet_s=0.0, owner=lock.read_owner(run.lock), name=run.name)
 
 
-def _round_about(quiet_s: float) -> str:
-    """A silence in steps that one need not look at each second: 10 s up to a minute, then minutes, then hours."""
-    if quiet_s < 60:
-        return f"{quiet_s // 10 * 10:.0f} s"
-    return f"{quiet_s // 60:.0f} min" if quiet_s < 7200 else f"{quiet_s // 3600:.0f} h"
-
-
-def judge(state: RunState, *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str) -> Verdict:
-    """How a run stands: by its state, its lock, and the seconds since its last event."""
+def judge(state: RunState, *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str, idle_s: float = 0.0) -> Verdict:
+    """How a run stands: by its state, its lock, the seconds since its last event, and those since its trainer got further."""
     if held:
         # What a trainer writes when it pauses or stops may take long, and it says nothing meanwhile.
         busy = not state.told or state.phase == "loading" or bool(state.leaving)
         if quiet_s > (START_TAKES_S if busy else STALLED_AFTER_S):
-            return Verdict("stalled", f"No word from the trainer for {_round_about(quiet_s)}.")
+            return Verdict("stalled", f"No word from the trainer for {stalls.round_about(quiet_s)}.{_stopped(owner)}")
+        if state.told and (stalled := stalls.words(state, idle_s)):
+            return Verdict("stalled", stalled)
         return Verdict("running" if state.told else "starting")
     if state.ending is not None:
         last = state.ending
@@ -136,6 +131,13 @@ def judge(state: RunState, *, held: bool, quiet_s: float, owner: lock.Owner | No
         return Verdict("done", "The last LoRA file was written; the supervisor was killed before it could say so.", "", 0)
     advice = f"loratui resume {name} goes on from the last checkpoint."
     return Verdict("interrupted", _why_interrupted(state, owner), advice)
+
+
+def _stopped(owner: lock.Owner | None) -> str:
+    """What to do about a trainer that somebody has stopped by a signal."""
+    if owner is None or not owner.trainer.stopped:
+        return ""
+    return f" Somebody has stopped it by a signal. To let it go on: kill -CONT {owner.trainer.pid}"
 
 
 def summarise_all(home: Path) -> list[RunSummary]:

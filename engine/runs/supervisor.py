@@ -20,7 +20,7 @@ from loratui.engine import children, durable
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import contents, control, lock
+from loratui.engine.runs import ages, contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.logs import log_tail
@@ -155,7 +155,7 @@ class _Supervisor:
         try:
             with contextlib.suppress(OSError):
                 self._held.note_trainer(lock.identify(pid))
-            self._record("trainer_started", attempt=attempt, pid=pid)
+            self._record("trainer_started", attempt=attempt, pid=pid, clock=ages.clock_name())
             if not self._stop_asked:
                 os.write(gate_write, b"g")
         finally:

@@ -133,7 +133,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         "seconds_left": round(left.seconds) if left else None,
         "seconds_left_sure": left.sure if left else None,
         "seconds_worked": round(state.worked_s),
-        "idle_s": round(max(0.0, now - state.last_ts)) if state.last_ts else None,
+        "idle_s": round(state.quiet_s(now)) if state.last_ts else None,
         "machine": {n: v for n in machine.__slots__ if (v := getattr(machine, n)) not in (None, "", ())} if machine else None,
         "changes": {
             "prompts": list(state.changes.prompts) if state.changes.prompts else None,

@@ -73,7 +73,7 @@ def waiting_words(state: RunState, now: float | None) -> str:
     awaited = figures.awaited(state)
     if now is None or not awaited:
         return ""
-    waited = int(max(0.0, now - state.waiting_since))
+    waited = int(state.waited_s(now))
     return f"{awaited} … {text.duration(waited)}" if waited >= _WORTH_TELLING_S else f"{awaited} …"
 
 
