@@ -244,6 +244,13 @@ class Training:
         1.0, "guidance given to FLUX in training; 1 is the plain flow. Samples use samples.guidance", low=0.0, high=30.0
     )
     train_text_encoder: bool = key(False, "also train the text encoder")
+    end_stalled_after_s: float = key(
+        300.0,
+        "seconds that the trainer may be stalled before loratui ends it and goes on from the last checkpoint; 0 is never. Change it "
+        "in effective.toml of a run that trains",
+        low=0.0,
+        high=86_400.0,
+    )
     prior_weight: float = key(1.0, "factor on the loss of regularisation images; lower is weaker", low=0.0, high=10.0)
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)
     ema_decay: float = key(

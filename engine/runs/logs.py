@@ -15,6 +15,7 @@ _LINES = 20
 _LINE_LENGTH = 400
 _BYTES = 32_768
 
+_FRAME = re.compile(r'^  File "(?:[^"\n]*/)?([^"/\n]+)", line (\d+) in (\S+)', re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -24,19 +25,30 @@ def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = Non
     Of a progress bar only its last state is kept. Tokens, and the values of environment variables that are named like
     secrets, are blotted out. An unreadable file has no lines.
     """
+    data = _end_of(path, start)
+    # Escapes and control bytes go first: what they stand within is put together again when they go.
+    lines = [_clean(line) for line in without_escapes(data.decode("utf-8", "replace")).split("\n")]
+    shown = [line.rstrip() for line in hidden("\n".join(lines), environ).split("\n")]
+    return [line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 1] + "…" for line in shown if line][-_LINES:]
+
+
+def where_it_was(path: Path, start: int) -> str:
+    """The innermost line of Python of the main thread, by the stacks that faulthandler wrote from byte `start` on; "" without any."""
+    stacks = _end_of(path, start).decode("utf-8", "replace")
+    found = _FRAME.search(stacks, max(0, stacks.rfind("(most recent call first)")))  # the main thread comes last
+    return f"It was in {found[3]} ({found[1]}, line {found[2]})." if found else ""
+
+
+def _end_of(path: Path, start: int) -> bytes:
+    """The last bytes of a file from byte `start` on, without a line that is cut: what is left of a secret in it looks like none."""
     try:
         with open_regular(path, follow=False) as file:
             size = file.seek(0, os.SEEK_END)
             begin = file.seek(max(start, size - _BYTES))
             data = file.read(_BYTES)
     except OSError:
-        return []
-    if begin > start:  # the first line is cut, and what is left of a secret in it looks like none
-        data = data.partition(b"\n")[2] or data
-    # Escapes and control bytes go first: what they stand within is put together again when they go.
-    lines = [_clean(line) for line in without_escapes(data.decode("utf-8", "replace")).split("\n")]
-    shown = [line.rstrip() for line in hidden("\n".join(lines), environ).split("\n")]
-    return [line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 1] + "…" for line in shown if line][-_LINES:]
+        return b""
+    return data if begin <= start else data.partition(b"\n")[2] or data
 
 
 def _clean(line: str) -> str:

@@ -10,6 +10,10 @@ from loratui.engine.errors import ExitCode
 
 MOST_RESTARTS = 3
 """Restarts in a row without a new checkpoint; then the fault is not bad luck."""
+MOST_AN_HOUR = 12
+"""Restarts within an hour, of every kind and however far each gets: a machine costs money while it loads the same base again."""
+LONGER_EACH_TIME = 5
+"""The pause before a restart is so many times that before the last: what is gone for a moment comes back, and what is broken costs little."""
 
 Ending = Literal["done", "paused", "stopped", "failed"]
 Request = Literal["", "stop", "pause"]
@@ -37,6 +41,12 @@ class Outcome:
     remedy: str = ""
     last_line: str = ""
     """The last thing that it printed."""
+    fault: str = ""
+    """Which class of `machine.gpu_faults` the error is of."""
+    worked: bool = False
+    """Whether this run has made steps, so what it needs was there."""
+    stalled: str = ""
+    """Why the supervisor ended it: it had got no further for too long."""
     next_plan: str = ""
     """The memory plan with which the run goes on, where it ran out of GPU memory and another plan is left."""
 
@@ -98,33 +108,48 @@ _FINAL: dict[int, tuple[Ending, str, str]] = {
     ),
 }
 
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _CRASH_ADVICE = "log/trainer.log has the details. {again} continues from the last checkpoint."
 
 
-def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> Restart | Finish:
-    """Restarts a killed trainer, unless the kill was requested or restarts do not help, and one that ran out of GPU memory with
-    another memory plan left. Every other exit code is final.
+def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words, lately: int = 0) -> Restart | Finish:
+    """Restarts a trainer that was killed, was ended because it stalled, or lost what it had worked with (the GPU, main memory), unless
+    its end was requested or restarts do not help; and one that ran out of GPU memory with another memory plan left. Every other exit
+    code is final.
 
-    `attempts` counts the restarts since the last new checkpoint, `progressed` says whether this trainer made one.
-    The exit code of a killed run is never that of the kill (137).
+    `attempts` counts the restarts since the last new checkpoint, `progressed` says whether this trainer made one, and `lately` counts all
+    restarts of the last hour. The exit code of a killed run is never that of the kill (137).
     """
-    if outcome.next_plan and outcome.exit_code == ExitCode.OUT_OF_MEMORY:
-        return finish_by_request(outcome, outcome.asked, words) if outcome.asked else Restart()
-    if outcome.exit_code is not None:
+    another_plan = bool(outcome.next_plan) and outcome.exit_code == ExitCode.OUT_OF_MEMORY
+    if not (another_plan or _may_come_back(outcome)):
         return _finish_by_code(outcome, words)
-    if outcome.asked or outcome.signal in (signal.SIGTERM, signal.SIGINT):
+    if outcome.asked or (outcome.signal in (signal.SIGTERM, signal.SIGINT) and not outcome.stalled):
         return finish_by_request(outcome, outcome.asked, words)
-    if progressed or attempts < MOST_RESTARTS:
+    if lately < MOST_AN_HOUR and (another_plan or progressed or attempts < MOST_RESTARTS):
         return Restart()
-    reason = f"{describe(outcome)} {MOST_RESTARTS} restarts got no further."
-    if outcome.oom_killed:
-        advice = _FINAL[ExitCode.OUT_OF_MEMORY][2].format(again=words.again)
-        return Finish("failed", ExitCode.OUT_OF_MEMORY, reason, advice)
-    return Finish("failed", ExitCode.CRASHED, reason, _CRASH_ADVICE.format(again=words.again))
+    much = (
+        f"{MOST_RESTARTS} restarts got no further." if lately < MOST_AN_HOUR else f"That was restart {lately} within an hour."
+    )
+    code = ExitCode.OUT_OF_MEMORY if outcome.oom_killed else outcome.exit_code
+    known = _FINAL.get(code) if code is not None and not outcome.stalled else None
+    advice = outcome.remedy or (known[2] if known else _CRASH_ADVICE).format(again=words.again)
+    return Finish("failed", int(code if code and known else ExitCode.CRASHED), f"{describe(outcome)} {much}", advice)
+
+
+def _may_come_back(outcome: Outcome) -> bool:
+    """Whether what ended a trainer may be gone when it starts again."""
+    if outcome.signal is not None or outcome.stalled:
+        return True
+    lost = outcome.exit_code == ExitCode.GPU_LOST or (
+        outcome.exit_code == ExitCode.OUT_OF_MEMORY and outcome.fault == "main_memory"
+    )
+    return lost and outcome.worked
 
 
 def describe(outcome: Outcome) -> str:
     """How the trainer ended, in words."""
+    if outcome.stalled and not outcome.killed_as_asked:
+        return f"{outcome.stalled} The trainer was ended."
     if outcome.signal is not None:
         if outcome.killed_as_asked:
             return f"The trainer was killed (signal {outcome.signal}), as stop --kill asks for where it does not answer."
@@ -132,7 +157,8 @@ def describe(outcome: Outcome) -> str:
             return f"The trainer was killed (signal {outcome.signal}) because memory ran out."
         if outcome.signal == signal.SIGKILL:
             return "The trainer was killed (signal 9), perhaps because memory ran out."
-        return f"The trainer was ended by signal {outcome.signal} ({_signal_name(outcome.signal)})."
+        how = "crashed in native code:" if outcome.signal in _CRASHES else "was ended by"
+        return f"The trainer {how} signal {outcome.signal} ({_signal_name(outcome.signal)})."
     if outcome.message:
         return outcome.message
     known = _FINAL.get(outcome.exit_code or 0)

@@ -94,6 +94,8 @@ class RunState:
     """Whether a trainer has told its numbers."""
     attempt: int = 0
     """Which trainer of this start of the run works."""
+    restarts: int = 0
+    """Restarts by the supervisor, in a row without a new checkpoint or image."""
     told: bool = False
     """Whether the trainer that works now has said anything."""
     stepped: bool = False
@@ -222,7 +224,7 @@ class RunState:
         self.eta.restart(event.at)
 
     def _on_trainer_started(self, event: Event) -> None:
-        self.attempt, self.clock = event.count("attempt"), event.text("clock")
+        self.attempt, self.restarts, self.clock = event.count("attempt"), event.count("restarts"), event.text("clock")
         self.waiting_since, self.waiting_up = event.ts, event.up
         if self.attempt <= 1 and not self.device:  # a validation, which tells no device, tries again
             self.failed_plans = ()
@@ -258,6 +260,7 @@ class RunState:
 
     def _on_image_written(self, event: Event) -> None:
         if event.text("nearest"):
+            self.restarts = 0
             self._image_made(event)
         else:  # it was there already, is told again without what it is like, and took no time
             self.image_since = event.at
@@ -269,6 +272,8 @@ class RunState:
 
     def _on_checkpoint_written(self, event: Event) -> None:
         step, image_step = event.count("step"), event.count("image_step")
+        if step > self.checkpoint_step:
+            self.restarts = 0
         self.checkpoint_step, self.checkpoint_image_step = step, image_step
         if step > self.step:  # of many fast steps not each is told
             self.step, self.image_step = step, image_step

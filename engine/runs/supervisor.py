@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -20,16 +21,29 @@ from loratui.engine import children, durable
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import ages, contents, control, lock
+from loratui.engine.runs import ages, contents, control, lock, watchdog
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.events import EventLog
-from loratui.engine.runs.logs import log_tail
-from loratui.engine.runs.outcomes import Finish, Outcome, Request, decide, describe, finish_by_request, words_of
+from loratui.engine.runs.logs import log_tail, where_it_was
+from loratui.engine.runs.outcomes import (
+    LONGER_EACH_TIME,
+    MOST_AN_HOUR,
+    Finish,
+    Outcome,
+    Request,
+    decide,
+    describe,
+    finish_by_request,
+    words_of,
+)
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 
 _RESTART_AFTER_S = 1.0
-"""A pause that makes a trainer which dies at once cheap, without costing a real restart anything."""
+"""The first pause: it makes a trainer that dies at once cheap, without costing a real restart anything."""
+
+
+_OFTEN_MEMORY = "If this repeats, the likely cause is a lack of memory: stop, and use a smaller batch."
 
 
 def trainer_command(run: RunDirectory, job: str) -> list[str]:
@@ -44,22 +58,36 @@ def supervise(
     *,
     command: Sequence[str] | None = None,
     restart_after_s: float = _RESTART_AFTER_S,
+    look_every_s: float = watchdog.TICK_S,
     started: Callable[[], None] = lambda: None,
 ) -> int:
     """Carries the run to its end and returns its exit code. The lock must be held; `started` is called once all is set.
 
     `command` replaces the trainer.
     """
-    return _Supervisor(run, job, held, command or trainer_command(run, job), restart_after_s).carry_out(started)
+    return _Supervisor(run, job, held, command or trainer_command(run, job), restart_after_s, look_every_s).carry_out(started)
 
 
 class _Supervisor:
-    def __init__(self, run: RunDirectory, job: str, held: lock.RunLock, command: Sequence[str], restart_after_s: float) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        job: str,
+        held: lock.RunLock,
+        command: Sequence[str],
+        restart_after_s: float,
+        look_every_s: float,
+    ) -> None:
         self._run = run
         self._job = job
         self._held = held
         self._command = list(command)
-        self._restart_after_s = restart_after_s
+        self._restart_after_s, self._look_every_s = restart_after_s, look_every_s
+        self._restarts = read_state(run, job).restarts
+        """In a row without progress, also those before this start: who resumes such a run again changes nothing about it."""
+        self._worked = run.last_checkpoint_step() > 0
+        """Whether this run has made steps."""
+        self._restarted_at: deque[float] = deque(maxlen=MOST_AN_HOUR)
         self._words = words_of(job, run.name)
         self._stop_asked = False
         self._child = 0
@@ -85,20 +113,25 @@ class _Supervisor:
         return finish.exit_code
 
     def _run_trainers(self) -> Finish:
-        attempt = restarts = 0
+        attempt = 0
         while True:
             attempt += 1
             self._sweep()
             mark = self._progress_mark()
             outcome = self._one_trainer(attempt)
             progressed = self._progress_mark() > mark
-            decision = decide(outcome, restarts, progressed, self._words)
+            now = time.monotonic()
+            lately = sum(1 for at in self._restarted_at if now - at < 3600)
+            decision = decide(outcome, self._restarts, progressed, self._words, lately)
             if isinstance(decision, Finish):
                 return decision
+            self._restarted_at.append(now)
+            pause_s = self._restart_after_s
             if not outcome.next_plan:  # of which there are few, and the trainer has said it
-                restarts = 1 if progressed else restarts + 1
+                self._restarts = 1 if progressed else self._restarts + 1
+                pause_s *= LONGER_EACH_TIME ** (self._restarts - 1)
                 self._announce(outcome)
-            self._wait_before_restart()
+            self._wait_before_restart(pause_s)
             if self._stop_asked:
                 return finish_by_request(outcome, "stop", self._words)
 
@@ -113,10 +146,14 @@ class _Supervisor:
         log_start = _size(self._run.trainer_log)
         kills_before = cgroup.oom_kills()
         self._start(attempt)
-        status = self._wait()
+        stalled = self._watch()
+        if stalled:
+            stalled = f"{stalled} {where_it_was(self._run.trainer_log, log_start)}".rstrip()
+        status = self._take()
         kills_after = cgroup.oom_kills()
         tail = log_tail(self._run.trainer_log, log_start)
         said = read_state(self._run, self._job)
+        self._worked = self._worked or said.step > 0
         code = os.waitstatus_to_exitcode(status)
         outcome = Outcome(
             exit_code=code if code >= 0 else None,
@@ -127,6 +164,9 @@ class _Supervisor:
             message=said.error.message if said.error else "",
             remedy=said.error.remedy if said.error else "",
             last_line=tail[-1] if tail else "",
+            fault=said.error.code if said.error else "",
+            worked=self._worked,
+            stalled=stalled,
             next_plan=said.next_plan,
         )
         self._record(
@@ -135,6 +175,7 @@ class _Supervisor:
             exit_code=outcome.exit_code,
             signal=outcome.signal,
             reason=describe(outcome),
+            stalled=bool(stalled),
             log_tail=tail,
         )
         return outcome
@@ -155,7 +196,7 @@ class _Supervisor:
         try:
             with contextlib.suppress(OSError):
                 self._held.note_trainer(lock.identify(pid))
-            self._record("trainer_started", attempt=attempt, pid=pid, clock=ages.clock_name())
+            self._record("trainer_started", attempt=attempt, pid=pid, restarts=self._restarts, clock=ages.clock_name())
             if not self._stop_asked:
                 os.write(gate_write, b"g")
         finally:
@@ -185,10 +226,16 @@ class _Supervisor:
         finally:
             os._exit(ExitCode.CRASHED)
 
-    def _wait(self) -> int:
-        if hasattr(os, "waitid"):
-            # Until it is reaped the dead trainer keeps its pid, so a signal that comes now cannot hit a stranger.
-            os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)
+    def _watch(self) -> str:
+        """Waits for the end of the trainer; why it was ended, where it had stalled.
+
+        Until it is reaped the dead trainer keeps its pid, so a signal that comes now cannot hit a stranger.
+        """
+        if not hasattr(os, "waitid"):
+            return ""
+        return watchdog.Watchdog(self._run, self._job, self._child, self._look_every_s).wait()
+
+    def _take(self) -> int:
         child, self._child = self._child, 0
         return os.waitpid(child, 0)[1]
 
@@ -211,12 +258,12 @@ class _Supervisor:
         self._record(
             "warning",
             code="trainer_restarted",
-            message=f"The trainer restarts {where}, after signal {outcome.signal}.",
-            remedy="If this repeats, the likely cause is a lack of memory: stop, and use a smaller batch.",
+            message=f"{describe(outcome)} It restarts {where}.",
+            remedy="" if outcome.exit_code is not None or outcome.stalled else _OFTEN_MEMORY,
         )
 
-    def _wait_before_restart(self) -> None:
-        end = time.monotonic() + self._restart_after_s
+    def _wait_before_restart(self, pause_s: float) -> None:
+        end = time.monotonic() + pause_s
         while not self._stop_asked and time.monotonic() < end:
             time.sleep(0.02)
 

@@ -29,6 +29,7 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.state_file import StateWriter
+from loratui.engine.runs.watchdog import STACK_SIGNALS
 from loratui.engine.secrecy import hidden
 from loratui.engine.training import beginnings, together
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
@@ -131,6 +132,8 @@ def begin(parent: Parent) -> Answer:
 def _ready() -> ControlQueue:
     """Prepares this process for training, before anything of torch is loaded."""
     faulthandler.enable()
+    for number in STACK_SIGNALS:
+        faulthandler.register(number, all_threads=True)
     beginnings.prepare()
     requests = ControlQueue()
     requests.install()
@@ -205,7 +208,8 @@ def _work(
 def _tell(error: Exception, report: Reporter) -> ExitCode:
     code, message, remedy = explain(error)
     message, remedy = hidden(message), hidden(remedy)  # many programs read the event log, and libraries quote their input
-    report.event("run_failed_with", exit_code=int(code), message=message, remedy=remedy)
+    fault = None if isinstance(error, LoratuiError) else fault_in(error)
+    report.event("run_failed_with", exit_code=int(code), code=fault.id if fault else "", message=message, remedy=remedy)
     return code
 
 

@@ -19,7 +19,7 @@ from loratui.presets.schema import KEYS, to_table
 SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same; the others may be edited before a resume."""
 
-_FREE = {("base", "changed")}
+_FREE = {("base", "changed"), ("training", "end_stalled_after_s")}
 """Settings in them that may be edited too."""
 _SHARED = {("training", "accumulation"), ("training", "processes")}
 

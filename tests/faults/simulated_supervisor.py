@@ -1,6 +1,7 @@
 """The real supervisor over a simulated trainer: `simulated_supervisor.py RUN JOB TRAINER...`.
 
-With SIGNAL_AT_START in the environment it gets that signal just before it starts the first trainer.
+With SIGNAL_AT_START in the environment it gets that signal just before it starts the first trainer. With STALLED_AFTER_S, a step may take
+that long at least before it is stalled, and a trainer that does not answer is killed after a second.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.runs import lock
+from loratui.engine.runs import lock, stalls, watchdog
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.supervisor import supervise
 
@@ -29,4 +30,6 @@ if __name__ == "__main__":
     except LoratuiError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    sys.exit(supervise(run, job, held, command=command, restart_after_s=0.05, started=started))
+    if least := os.environ.get("STALLED_AFTER_S"):
+        stalls.LEAST_S, watchdog.GRACE_S = float(least), 1.0
+    sys.exit(supervise(run, job, held, command=command, restart_after_s=0.05, look_every_s=0.1, started=started))

@@ -2,16 +2,20 @@
 SIMULATED_TRAINER, with the real log, lock and control files.
 
 Actions: ["steps", n] up to step n, ["slowly", n, seconds] with a checkpoint after each step, ["checkpoint", n],
-["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy], ["image", name], ["serve"] (wait for
-commands and SIGTERM), ["promise"] (acknowledge one command without doing it), ["hang"], ["raise"], ["final"].
+["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy, fault], ["image", name], ["serve"] (wait for
+commands and SIGTERM), ["promise"] (acknowledge one command without doing it), ["hang"], ["raise"], ["final"], ["beat", seconds] (a
+heartbeat that often, from a thread), ["stuck", where] (`gil`, `c`, `fifo` or `lock`: a call that does not return), ["phase", phase], ["another plan"] (out of GPU memory with a plan left).
 """
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,10 +24,39 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog, read_events
 from loratui.engine.runs.state_file import StateWriter
+from loratui.engine.runs.watchdog import STACK_SIGNALS
+
+
+def beat(log: EventLog, every_s: float) -> None:
+    def beats() -> None:
+        while True:
+            log.append("heartbeat", phase="training")
+            time.sleep(every_s)
+
+    threading.Thread(target=beats, daemon=True).start()
+
+
+def stuck(where: str) -> None:
+    """A call that does not return: in C with the lock of Python or without, in the kernel, or in Python."""
+    if where in ("gil", "c"):
+        library = ctypes.PyDLL(None) if where == "gil" else ctypes.CDLL(None)
+        mutex = ctypes.create_string_buffer(64)
+        for _ in range(2):  # no signal ends the second call
+            library.pthread_mutex_lock(mutex)
+    elif where == "fifo":
+        fifo = Path(sys.argv[1]) / "cache" / "hangs"
+        os.mkfifo(fifo)
+        os.open(fifo, os.O_WRONLY)
+    else:
+        taken = threading.Lock()
+        taken.acquire()
+        taken.acquire()
 
 
 def main() -> int:
     run, job = RunDirectory(Path(sys.argv[1])), sys.argv[3]
+    for number in STACK_SIGNALS:
+        faulthandler.register(number, all_threads=True)
     stopping = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
     attempt = sum(1 for event in read_events(run.events_of(job), 0, 1 << 30).events if event.type == "trainer_started")
@@ -63,8 +96,13 @@ def main() -> int:
             elif action == "print":
                 print(values[0], flush=True)
             elif action == "fail":
-                log.append("run_failed_with", exit_code=values[0], message=values[1], remedy=values[2])
+                log.append(
+                    "run_failed_with", exit_code=values[0], message=values[1], remedy=values[2], code="".join(values[3:])
+                )
                 return int(values[0])
+            elif action == "another plan":
+                log.append("memory_plan_failed", way=f"way {attempt}", plan="p", next=f"way {attempt + 1}", message="m")
+                return 34
             elif action == "final":
                 (run.output / "x.safetensors").write_bytes(b"x")
                 log.append("output_written", step=step, epoch=1, path="output/x.safetensors", bytes=1, final=True)
@@ -79,6 +117,12 @@ def main() -> int:
                 return int(values[0])
             elif action == "raise":
                 raise RuntimeError("CUDA error: \x1b[31mdevice-side assert\x1b[0m")
+            elif action == "beat":
+                beat(log, values[0])
+            elif action == "phase":
+                log.append("phase_changed", phase=values[0], text="Doing it")
+            elif action == "stuck":
+                stuck(values[0])
             elif action == "hang":
                 while True:
                     time.sleep(60)

@@ -17,6 +17,7 @@ import pytest
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import Event, read_events
+from loratui.engine.runs.outcomes import MOST_AN_HOUR
 from loratui.engine.runs.summary import summarise
 
 HERE = Path(__file__).parent
@@ -99,7 +100,6 @@ def trainer_is_up(run: RunDirectory, job: str = "train") -> Any:
         (10, "paused", 10, "Paused"),
         (20, "failed", 20, "disk"),
         (30, "failed", 30, "finite"),
-        (33, "failed", 33, "GPU"),
         (34, "failed", 34, "memory"),
         (70, "failed", 70, "exit code 70"),
         (137, "failed", 70, "exit code 137"),
@@ -163,6 +163,51 @@ def test_restarts_end_when_no_checkpoint_comes_any_more(run: RunDirectory, super
     assert (last.get("status"), last.get("exit_code")) == ("failed", 70)
     assert "SIGSEGV" in last.get("reason")
     assert "3 restarts" in last.get("reason")
+
+
+@pytest.mark.parametrize(("code", "fault"), [(33, "gpu_lost"), (33, "gpu_failed"), (34, "main_memory")])
+def test_a_lost_gpu_and_a_lack_of_main_memory_are_waited_out(
+    run: RunDirectory, supervised: Callable[..., Any], code: int, fault: str
+) -> None:
+    lost = [["steps", 25], ["checkpoint", 20], ["fail", code, "It is gone.", "Get another.", fault]]
+    assert end(supervised(lost, [["fail", code, "It is gone.", "Get another.", fault]], [["steps", 40], ["exit", 0]])) == 0
+    assert [e.get("resumed_step") for e in of_type(run, "run_started")] == [0, 20, 20]
+    assert [e.get("message") for e in of_type(run, "warning")] == [
+        "It is gone. It restarts from the checkpoint of step 20."
+    ] * 2
+
+
+@pytest.mark.parametrize(("code", "fault"), [(33, "gpu_lost"), (34, "main_memory")])
+def test_a_gpu_that_stays_lost_ends_the_run_with_its_own_code(
+    run: RunDirectory, supervised: Callable[..., Any], code: int, fault: str
+) -> None:
+    gone = ["fail", code, "It is gone.", "Get another.", fault]
+    assert end(supervised([["steps", 5], gone], [gone])) == code
+    starts = of_type(run, "trainer_started")
+    assert [e.get("restarts") for e in starts] == [0, 1, 2, 3]
+    pauses = [after.up - before.up for before, after in zip(of_type(run, "trainer_ended"), starts[1:], strict=False)]
+    assert pauses[0] < pauses[1] < pauses[2], "each longer than the one before"
+    last = finished(run)
+    assert last.get("reason") == "It is gone. 3 restarts got no further."
+    assert last.get("advice") == "Get another."
+
+
+def test_restarts_are_counted_across_starts_so_that_no_loop_of_resumes_bills(
+    run: RunDirectory, supervised: Callable[..., Any]
+) -> None:
+    assert end(supervised([["kill", 9]])) == 70
+    assert len(of_type(run, "trainer_started")) == 4
+    assert end(supervised([["kill", 9]])) == 70
+    assert len(of_type(run, "trainer_started")) == 5, "started again, it is not tried three times more"
+    assert end(supervised([["steps", 20], ["checkpoint", 20], ["exit", 143]])) == 143
+    assert end(supervised([["kill", 9]])) == 70
+    assert len(of_type(run, "trainer_started")) == 10, "a new checkpoint earns new restarts"
+
+
+def test_out_of_memory_plans_that_never_end_do_not_loop(run: RunDirectory, supervised: Callable[..., Any]) -> None:
+    assert end(supervised([["another plan"]])) == 34
+    assert len(of_type(run, "trainer_started")) == MOST_AN_HOUR + 1
+    assert f"restart {MOST_AN_HOUR} within an hour" in finished(run).get("reason")
 
 
 def test_progress_earns_new_restarts(run: RunDirectory, supervised: Callable[..., Any]) -> None:

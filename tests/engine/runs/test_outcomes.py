@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 
 import pytest
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.runs.outcomes import MOST_RESTARTS, Finish, Outcome, Restart, decide, describe, finish_by_request, words_of
+from loratui.engine.runs.outcomes import (
+    MOST_AN_HOUR,
+    MOST_RESTARTS,
+    Finish,
+    Outcome,
+    Restart,
+    decide,
+    describe,
+    finish_by_request,
+    words_of,
+)
 
 WORDS = words_of("train", "r")
 codes = st.integers(0, 255)
@@ -56,6 +67,54 @@ def test_a_trainer_without_gpu_memory_goes_on_while_a_memory_plan_is_left(attemp
     assert paused.exit_code == 10
 
 
+LOST = (
+    Outcome(exit_code=33, worked=True, message="The GPU no longer answers the driver."),
+    Outcome(exit_code=34, worked=True, fault="main_memory", message="There is too little main memory for these settings."),
+    Outcome(signal=9, stalled="No step for 10 min, where one takes 2 s."),
+    Outcome(signal=15, stalled="No step for 10 min, where one takes 2 s."),
+    Outcome(exit_code=143, stalled="No step for 10 min, where one takes 2 s."),
+)
+"""What may be there again when the trainer starts again: the GPU, main memory, an answer."""
+
+
+@pytest.mark.parametrize("outcome", LOST)
+@given(attempts=st.integers(0, 9), progressed=st.booleans())
+def test_what_may_come_back_is_tried_again_but_not_for_ever(outcome: Outcome, attempts: int, progressed: bool) -> None:
+    decision = decide(outcome, attempts, progressed, WORDS)
+    if progressed or attempts < MOST_RESTARTS:
+        assert isinstance(decision, Restart)
+    else:
+        assert isinstance(decision, Finish)
+        assert decision.status == "failed"
+        assert decision.exit_code == (70 if outcome.stalled else outcome.exit_code)
+        assert decision.reason.startswith(outcome.message or outcome.stalled)
+        assert "3 restarts got no further" in decision.reason
+        assert decision.advice
+
+
+@pytest.mark.parametrize("outcome", [*LOST, Outcome(signal=9), Outcome(exit_code=34, next_plan="partial")])
+def test_no_run_starts_again_all_night_however_far_each_start_gets(outcome: Outcome) -> None:
+    assert isinstance(decide(outcome, 0, True, WORDS, MOST_AN_HOUR - 1), Restart)
+    decision = decide(outcome, 0, True, WORDS, MOST_AN_HOUR)
+    assert isinstance(decision, Finish)
+    assert decision.status == "failed"
+    assert "restart 12 within an hour" in decision.reason
+
+
+@pytest.mark.parametrize("outcome", LOST)
+def test_a_request_to_end_holds_for_a_trainer_that_would_be_tried_again(outcome: Outcome) -> None:
+    paused = decide(dataclasses.replace(outcome, asked="pause"), 0, True, WORDS)
+    assert isinstance(paused, Finish)
+    assert (paused.status, paused.exit_code) == ("paused", 10)
+
+
+@pytest.mark.parametrize("code", [33, 34])
+def test_a_machine_that_never_worked_is_not_tried_again(code: int) -> None:
+    decision = decide(Outcome(exit_code=code, fault="main_memory"), 0, False, WORDS)
+    assert isinstance(decision, Finish)
+    assert decision.exit_code == code
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
     decision = decide(Outcome(signal=number), 0, True, WORDS)
@@ -69,7 +128,10 @@ def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
         (Outcome(signal=9), "killed (signal 9), perhaps because memory ran out"),
         (Outcome(signal=9, asked="stop", killed_as_asked=True), "killed (signal 9), as stop --kill asks for"),
         (Outcome(signal=9, oom_killed=True), "because memory ran out."),
-        (Outcome(signal=11), "signal 11 (SIGSEGV)"),
+        (Outcome(signal=11), "crashed in native code: signal 11 (SIGSEGV)"),
+        (Outcome(signal=6), "crashed in native code: signal 6 (SIGABRT)"),
+        (Outcome(signal=31), "was ended by signal 31 (SIGSYS)"),
+        (Outcome(signal=9, stalled="No step for 10 min."), "No step for 10 min. The trainer was ended."),
         (Outcome(signal=63), "signal 63 (unknown)"),
         (Outcome(exit_code=34), "not enough memory"),
         (Outcome(exit_code=34, message="Own words."), "Own words."),
