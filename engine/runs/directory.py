@@ -222,6 +222,13 @@ def list_runs(home: Path, folder: str = "runs") -> list[RunDirectory]:
     return sorted(runs, key=lambda run: (run.created(), _natural(run.name)), reverse=True)
 
 
+def renamed_to(run: RunDirectory) -> str:
+    """The name of the only other run in its folder that was made under the name of this one, which is gone; "" if there is none."""
+    others = [other.name for other in list_runs(run.path.parent.parent, run.path.parent.name) if other.name != run.name]
+    made_as = [name for name in others if _read_marker(run.path.parent / name).get("name") == run.name]
+    return made_as[0] if len(made_as) == 1 else ""
+
+
 def delete_run(run: RunDirectory) -> None:
     """Deletes a run and everything in it. Raises `UsageError` if the folder is not a run or is alive."""
     if not _is_run(run.path):
@@ -277,6 +284,9 @@ def _read_marker(path: Path) -> dict[str, Any]:
 
 
 def _no_such_run(home: Path, wanted: str) -> UsageError:
+    now = renamed_to(RunDirectory(home / "runs" / wanted)) if RUN_NAME.fullmatch(wanted) else ""
+    if now:
+        return UsageError(f"{wanted} was renamed: it is {now} now.", f"Use that name, for example: loratui attach {now}")
     names = [run.name for run in list_runs(home)]
     near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or [n for n in names if n.startswith(wanted)][:3]
     if near:

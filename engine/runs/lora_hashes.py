@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from functools import lru_cache
 from pathlib import Path
 
 from loratui.engine.durable import MARKER
@@ -50,6 +51,17 @@ def is_as_saved(path: Path) -> bool:
         return not difference(path)
     except UsageError:
         return False
+
+
+def is_still_as_saved(path: Path) -> bool:
+    """As `is_as_saved`, for whoever asks again and again: read only when its times, its inode or its size differ."""
+    found = path.lstat()
+    return _is_as_saved(path, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _is_as_saved(path: Path, *_as_it_was: int) -> bool:
+    return is_as_saved(path)
 
 
 def require_as_saved(path: Path) -> None:

@@ -19,11 +19,6 @@ Ending = Literal["done", "paused", "stopped", "failed"]
 Request = Literal["", "stop", "pause"]
 
 
-def resumable(status: str) -> bool:
-    """Whether a run of this status goes on from its last checkpoint when it is resumed: one that is over, and not done."""
-    return status in ("paused", "stopped", "failed", "interrupted")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one trainer ended. Exactly one of `exit_code` and `signal` is set."""

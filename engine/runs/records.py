@@ -109,6 +109,24 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """What a trainer said before it ended with an error."""
+
+    exit_code: int
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerEnd:
+    """How the supervisor saw a trainer end."""
+
+    exit_code: int | None
+    signal: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What the machine did when it was looked at last; None is what it does not tell."""
 

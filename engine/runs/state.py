@@ -13,7 +13,7 @@ from loratui.engine.runs import ages
 from loratui.engine.runs.changes import Changes
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Ending, Machine, Progress, Warning, record
+from loratui.engine.runs.records import Ending, Failure, Machine, Progress, TrainerEnd, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
 
@@ -21,7 +21,8 @@ _RECORDS: dict[str, tuple[str, type]] = {
     "progress": ("progress", Progress),
     "telemetry": ("machine", Machine),
     "changes_in_force": ("changes", Changes),
-    "run_failed_with": ("error", Warning),
+    "run_failed_with": ("error", Failure),
+    "trainer_ended": ("trainer_end", TrainerEnd),
     "run_finished": ("ending", Ending),
 }
 """Type of event -> the field that holds the record of the last one."""
@@ -149,8 +150,10 @@ class RunState:
     """The memory plans (`MemoryPlan.way`) with which GPU memory ran out on this device."""
     next_plan: str = ""
     """The memory plan that the next trainer takes, where this one ran out of GPU memory and another plan is left."""
-    error: Warning | None = None
+    error: Failure | None = None
     """What the trainer said before it ended with an error."""
+    trainer_end: TrainerEnd | None = None
+    """How the last trainer ended; None while one works."""
     ending: Ending | None = None
     """The last word on the run; None while it goes on."""
     last_ts: float = 0.0
@@ -219,7 +222,8 @@ class RunState:
             if not resumed:
                 self.smoothing = SmoothedLoss()
         self.step = resumed
-        self.started, self.final, self.ending, self.error = True, False, None, None
+        self.started, self.final = True, False
+        self.ending = self.error = self.trainer_end = None
         self.changes = Changes()
         self.eta.restart(event.at)
 
@@ -230,7 +234,7 @@ class RunState:
             self.failed_plans = ()
         self.phase, self.text, self.progress = "", "", None
         self.leaving, self.stepped, self.final, self.ending, self.next_plan = "", False, False, None, ""
-        self.image_since = self.error = None
+        self.image_since = self.error = self.trainer_end = None
         self.eta.restart(event.at)
 
     def _on_phase_changed(self, event: Event) -> None:
@@ -302,7 +306,7 @@ class RunState:
 
     def _on_trainer_ended(self, event: Event) -> None:
         del event
-        self.phase, self.progress, self.final = "", None, False
+        self.phase, self.progress = "", None
 
     def _on_run_finished(self, event: Event) -> None:
         del event

@@ -16,18 +16,20 @@ from torch import Tensor
 
 from loratui.engine.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
 from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.runs.checkpoint_files import (
+    ADAPTER,
+    FORMAT,
+    MANIFEST,
+    OPTIMIZER,
+    SHIPPED,
+    STATE,
+    BadCheckpointError,
+    manifest_of,
+)
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.data import TrainProgress
 from loratui.engine.training.snapshot import Packed
-from loratui.engine.untrusted import open_regular, parse_json, read_json, read_whole
-
-FORMAT = 1
-ADAPTER, OPTIMIZER, STATE, MANIFEST = "adapter.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"
-SHIPPED = "average.safetensors"
-
-
-class BadCheckpointError(ValueError):
-    """A checkpoint that cannot be used, with the reason."""
+from loratui.engine.untrusted import open_regular, parse_json, read_whole
 
 
 @dataclass(frozen=True)
@@ -92,19 +94,13 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
 
 def verify(folder: Path) -> dict[str, bytes]:
     """The files of a checkpoint, each equal to its sum in the manifest. Raises `BadCheckpointError`."""
+    rows = manifest_of(folder)
     try:
-        manifest = read_json(folder / MANIFEST, follow=False, unique=True)
-        if manifest["format"] > FORMAT:
-            raise BadCheckpointError(f"{folder.name} was written by a newer loratui")
-        if set(manifest["files"]) - {SHIPPED} != {ADAPTER, OPTIMIZER, STATE}:
-            raise BadCheckpointError(f"{folder.name} does not have the files of a checkpoint")
-        files = {name: read_whole(folder / name, row["bytes"], follow=False) for name, row in manifest["files"].items()}
+        files = {name: read_whole(folder / name, row["bytes"], follow=False) for name, row in rows.items()}
         for name, data in files.items():
-            if len(data) != manifest["files"][name]["bytes"] or _sum(data) != manifest["files"][name]["sha256"]:
+            if len(data) != rows[name]["bytes"] or _sum(data) != rows[name]["sha256"]:
                 raise BadCheckpointError(f"{folder.name}/{name} is damaged")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, BadCheckpointError):
-            raise
+    except (OSError, KeyError, TypeError) as error:
         raise BadCheckpointError(f"{folder.name} is not complete") from error
     return files
 

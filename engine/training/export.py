@@ -17,11 +17,12 @@ from loratui.engine.formats.safetensors_file import read_metadata
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import clip_layers, denoiser_config, denoiser_layers, text_encoders_of
+from loratui.engine.runs.checkpoint_files import BadCheckpointError
 from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import ENDING, chosen_name, file_name, lora_files
 from loratui.engine.runs.lora_hashes import require_as_saved
-from loratui.engine.training.checkpoint import BadCheckpointError, load_checkpoint
+from loratui.engine.training.checkpoint import load_checkpoint
 from loratui.engine.training.lora_file.read import read_lora
 from loratui.engine.training.setup import Job, read_job
 from loratui.engine.training.shipped import Shipped, shipped_in, write_shipped

@@ -18,8 +18,9 @@ from loratui.engine.families.lora import LoraLayout
 from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.formats.metadata import LoraFacts
 from loratui.engine.planning.targets import rank_and_alpha
+from loratui.engine.runs.checkpoint_files import BadCheckpointError
 from loratui.engine.training.adapters.weight_delta import WeightDelta
-from loratui.engine.training.checkpoint import BadCheckpointError, Checkpoint
+from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.data import TrainProgress
 from loratui.engine.training.flat_parameters import taken_apart
 from loratui.engine.training.lora_file.layouts import Changes

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import hashlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 
 from loratui.engine.durable import building
+from loratui.engine.runs.checkpoint_files import ADAPTER, MANIFEST, OPTIMIZER, STATE
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog, read_events
@@ -72,7 +74,10 @@ def main() -> int:
 
         def checkpoint(at: int, reason: str) -> None:
             with building(run.checkpoint(at)) as folder:
-                (folder / "MANIFEST.json").write_text("{}")
+                rows = {name: {"bytes": 0, "sha256": hashlib.sha256().hexdigest()} for name in (ADAPTER, OPTIMIZER, STATE)}
+                for name in rows:
+                    (folder / name).touch()
+                (folder / MANIFEST).write_text(json.dumps({"format": 1, "files": rows}))
             log.append("checkpoint_written", durable=True, step=at, path=f"checkpoints/step-{at:06d}", reason=reason)
 
         for action, *values in plan[min(attempt, len(plan)) - 1]:

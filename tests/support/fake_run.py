@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from made_checkpoints import make_checkpoint
+
 from loratui.engine.durable import make_directory, write_json
 from loratui.engine.planning.recipe import effective_toml
 from loratui.engine.runs import control, lock
@@ -106,6 +108,12 @@ class FakeTrainer:
             if self.step % (STEPS // EPOCHS) == 0:
                 self.log.append("epoch_finished", epoch=epoch, step=self.step, image_step=2 * self.step, loss=course)
                 self.output(f"output/anafox-{self.step:06d}.safetensors", epoch)
+
+    def checkpoint(self) -> None:
+        """A checkpoint that nothing can be trained from."""
+        make_checkpoint(self.run.checkpoint(self.step))
+        where = f"checkpoints/step-{self.step:06d}"
+        self.log.append("checkpoint_written", step=self.step, image_step=2 * self.step, path=where, bytes=99, reason="asked")
 
     def sample(self, prompt: str = PROMPTS[0], index: int = 0) -> None:
         """A sample image."""

@@ -39,7 +39,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, encode, read_events
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
-from loratui.engine.runs.summary import judge
+from loratui.engine.runs.verdict import Evidence, judge
 from loratui.engine.untrusted import Unreadable, parse_json
 from loratui.presets import read_preset
 from loratui.presets.schema import SchemaError, parse_value
@@ -373,7 +373,7 @@ def events(data: bytes, folder: Path) -> None:
     _ = (state.fraction, state.time_left, state.last_step, history.newest_output, state.loss_smoothed)
     again = RunState.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False)))
     again.apply(Event("step", state.seq + 1, 9.0, {"step": 3, "loss": 0.1, "step_s": 0.1}))
-    verdict = judge(state, held=False, quiet_s=1.0, owner=None, name="x")
+    verdict = judge(Evidence(name="x", state=state, held=False, quiet_s=1.0))
     assert verdict.exit_code is None or 0 <= verdict.exit_code < 256
 
 

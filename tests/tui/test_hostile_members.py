@@ -28,8 +28,9 @@ from loratui.engine.planning.lora_size import denoiser_config, text_encoders_of
 from loratui.engine.runs.directory import list_runs
 from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, EventLog, decode, encode, last_events
 from loratui.engine.runs.state import RunState
-from loratui.engine.runs.summary import judge, summarise_all
+from loratui.engine.runs.summary import summarise_all
 from loratui.engine.runs.tail import Tail
+from loratui.engine.runs.verdict import Evidence, judge
 from loratui.tui.cli import main
 from loratui.tui.runs import figures
 from loratui.tui.runs.store import RunStore
@@ -328,7 +329,7 @@ def test_events_with_anything_in_their_fields(events: list[Event]) -> None:
     assert figures.phase(state)
     _ = (state.fraction, state.time_left, state.last_step, store.newest_output, state.loss_smoothed)
     json.dumps(state.to_json(), allow_nan=False)
-    verdict = judge(state, held=False, quiet_s=1.0, owner=None, name="x")
+    verdict = judge(Evidence(name="x", state=state, held=False, quiet_s=1.0))
     assert isinstance(verdict.reason + verdict.advice, str)
     assert verdict.exit_code is None or 0 <= verdict.exit_code < 256
 

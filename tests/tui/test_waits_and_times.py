@@ -14,7 +14,7 @@ from loratui.engine.machine import hardware
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.state import RunState
-from loratui.engine.runs.summary import judge
+from loratui.engine.runs.verdict import Evidence, judge
 from loratui.tui import text
 from loratui.tui.plain.follow import Narrator
 from loratui.tui.runs import run_words
@@ -70,10 +70,10 @@ def test_a_run_that_has_agreed_to_end_is_not_called_stalled_while_it_saves(comma
     state = RunState()
     state.apply(_event(1, "trainer_started", attempt=1, pid=1))
     state.apply(_event(2, "step", step=1))
-    assert judge(state, held=True, quiet_s=30, owner=None, name="x").status == "stalled"
+    assert judge(Evidence(name="x", state=state, held=True, quiet_s=30)).status == "stalled"
     state.apply(_event(3, "command_acknowledged", id="1", command=command, ok=True, message=""))
-    assert judge(state, held=True, quiet_s=30, owner=None, name="x").status == "running"
-    assert judge(state, held=True, quiet_s=600, owner=None, name="x").status == "stalled"
+    assert judge(Evidence(name="x", state=state, held=True, quiet_s=30)).status == "running"
+    assert judge(Evidence(name="x", state=state, held=True, quiet_s=600)).status == "stalled"
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,13 @@ def run(args: argparse.Namespace) -> int:
 
         return run_app(screen="training", run=chosen, view_only=args.view_only)
     out = progress_stream(args.json, False)
-    now = summarise(chosen)
+    now = summarise(chosen, closely=True)
     job = now.job or "train"
     state = read_state(chosen, job)
     say(out, clean(f"{chosen.name} {text.stands(now.status)}."))
     if state.step:
         say(out, clean(figures.sentence(state, figures.trains(now))))
-    if not now.active and now.reason:
+    if now.reason and (now.active or (state.ending is not None and state.ending.reason == now.reason)):
         say(out, clean(now.reason))
     if now.active and sys.stdout.isatty():
         say(out, "Ctrl-C leaves, and the run continues.")

@@ -6,15 +6,15 @@ import argparse
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event
-from loratui.engine.runs.outcomes import resumable
 from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.tail import POLL_S, Tail
+from loratui.engine.runs.verdict import Verdict
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
@@ -34,10 +34,8 @@ class Answer:
     ok: bool | None
     """None: no answer in time."""
     message: str
-    status: str
-    """The run's status now, as in `RunSummary`."""
-    exit_code: int | None
-    """The run's, if it has ended."""
+    verdict: Verdict
+    """How the run stands now."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -62,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.timeout > 0:
         raise UsageError(f"--timeout {args.timeout:g}: expected seconds above 0.", "For example --timeout 30.")
     chosen = common.chosen_run(args)
-    before = summarise(chosen)
+    before = summarise(chosen, closely=True)
     if not lock.is_held(chosen.lock):
-        hint = f"loratui resume {chosen.name}" if resumable(before.status) else "loratui runs lists all runs."
+        hint = f"loratui resume {chosen.name}" if before.resumable else "loratui runs lists all runs."
         raise UsageError(f"{chosen.name} is not running; it {text.stands(before.status)}.", hint)
     if before.job == "validate" and args.command not in ENDING:
         raise UsageError(f"{chosen.name} is making validation images; {args.command} works only during training.")
@@ -73,10 +71,12 @@ def run(args: argparse.Namespace) -> int:
     identity = control.send(chosen, args.command)
     out = sys.stderr if args.json else sys.stdout
     answer = wait_for_answer(chosen, tail, identity, args.command, args.timeout)
-    if answer.ok is None and getattr(args, "kill", False) and answer.status == "running":
+    if answer.ok is None and getattr(args, "kill", False) and answer.verdict.active:
         answer = _kill(chosen, tail, identity, args.timeout)
     if args.json:
-        common.print_json({"run": chosen.name, "command": args.command, "id": identity, **asdict(answer)})
+        told: dict[str, object] = {"ok": answer.ok, "message": answer.message}
+        told |= {"status": answer.verdict.status, "exit_code": answer.verdict.exit_code}
+        common.print_json({"run": chosen.name, "command": args.command, "id": identity, **told})
     say(out, clean(_sentence(chosen.name, args.command, answer)))
     if answer.ok is None:
         return int(ExitCode.WARNINGS)
@@ -97,14 +97,14 @@ def wait_for_answer(
                     heard = event
         said = str(heard.get("message") or "") if heard is not None else ""
         if heard is not None and (not heard.get("ok") or command not in ENDING):
-            return _answer(chosen, bool(heard.get("ok")), said, alive)
+            return _answer(chosen, bool(heard.get("ok")), said)
         if not alive:
             # It may have ended by itself: the status tells how. The next start must not find this command.
             control.withdraw(chosen, identity)
             ok = command in ENDING
-            return _answer(chosen, ok, said if ok else "The run ended before that.", alive)
+            return _answer(chosen, ok, said if ok else "The run ended before that.")
         if time.monotonic() >= deadline:
-            return Answer(None, "No answer yet.", "running", None)
+            return _answer(chosen, None, "No answer yet.")
         time.sleep(poll_s)
 
 
@@ -123,11 +123,9 @@ def _kill(chosen: RunDirectory, tail: Tail, identity: str, timeout_s: float) -> 
     return answer
 
 
-def _answer(chosen: RunDirectory, ok: bool, message: str, alive: bool) -> Answer:
-    if alive:
-        return Answer(ok, message, "running", None)
-    ended = summarise(chosen)
-    return Answer(ok, message or ended.reason, ended.status, ended.exit_code)
+def _answer(chosen: RunDirectory, ok: bool | None, message: str) -> Answer:
+    stands = summarise(chosen)
+    return Answer(ok, message or (stands.reason if not stands.active else ""), stands)
 
 
 def _sentence(name: str, command: str, answer: Answer) -> str:
@@ -136,8 +134,8 @@ def _sentence(name: str, command: str, answer: Answer) -> str:
     if not answer.ok:
         return f"{name}: {command} was refused. {answer.message}"
     if command in ENDING:
-        come_back = f" To resume: loratui resume {name}" if resumable(answer.status) else ""
-        return f"{name} {text.stands(answer.status)}. {answer.message}".rstrip() + come_back
+        come_back = f" To resume: loratui resume {name}" if answer.verdict.resumable else ""
+        return f"{name} {text.stands(answer.verdict.status)}. {answer.message}".rstrip() + come_back
     return f"{name}: {command} done. {answer.message}".rstrip()
 
 

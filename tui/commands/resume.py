@@ -6,8 +6,8 @@ import argparse
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.launcher import launch
-from loratui.engine.runs.outcomes import resumable
 from loratui.engine.runs.summary import summarise
+from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
@@ -25,10 +25,11 @@ def run(args: argparse.Namespace) -> int:
     """Starts the run again and follows it. JSON as `loratui train`."""
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
-    before = summarise(chosen)
-    if not (before.active or resumable(before.status)):
+    before = summarise(chosen, closely=True)
+    if before.status == "done":
         raise UsageError(f"{chosen.name} is done; nothing is left to resume.", f"To see it: loratui validate {chosen.name}")
+    if not (before.active or before.resumable):
+        raise UsageError(f"{chosen.name} {text.stands(before.status)}. {before.reason}", before.advice)
     launch(chosen)
-    step = chosen.last_checkpoint_step()
-    say(out, clean(f"{chosen.name} resumes {f'from step {step}' if step else 'from the beginning: it has no checkpoint'}."))
+    say(out, clean(f"{chosen.name} {before.goes_on}."))
     return common.conclude(follow_to_the_end(chosen, "train", out), args, out)

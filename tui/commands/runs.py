@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
     images epochs epoch step optimizer_steps steps_per_epoch image_step image_steps loss epoch_loss loss_smoothed last_step
-    step_s phase text sample output checkpoint_step seconds worked_s seconds_left seconds_left_sure owner`; `output` and `sample` are relative to `path`.
+    step_s phase text sample output checkpoint_step seconds worked_s seconds_left seconds_left_sure owner
+    certainty`; `output` and `sample` are relative to `path`.
     """
     home = loratui_home()
     summaries = summarise_all(home)

@@ -96,14 +96,14 @@ class _Looking:
         return {**status_of(self.summary, self.state, pending, time.time()), "changed": self.changed}
 
     def _read(self) -> tuple[RunSummary, RunState]:
-        summary = summarise(self.run)
+        summary = summarise(self.run, closely=True)
         return summary, read_state(self.run, "validate") if summary.job == "validate" else summary.state
 
 
 def status_of(summary: RunSummary, state: RunState, pending: list[str], now: float) -> dict[str, Any]:
     """The object that `--json` prints.
 
-    `v name path status active job reason advice exit_code created phase text progress{done total} preset family base
+    `v name path status certainty active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
     steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
     warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
@@ -115,6 +115,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         "name": summary.name,
         "path": summary.path,
         "status": summary.status,
+        "certainty": summary.certainty,
         "active": summary.active,
         "job": summary.job,
         "reason": summary.reason,
@@ -142,7 +143,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         },
         "asked": pending,
         "sample": state.sample or None,
-        "output": state.output or None,
+        "output": None if summary.output_gone else state.output or None,
         "checkpoint_step": state.checkpoint_step or None,
         "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
         "skipped": state.skipped,

@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     grid = chosen.validation / "grid.json"
     if ended.status == "done":
         say(out, f"The validation images: {clean(chosen.validation)}", as_it_is=True)
-    elif ended.advice:
-        say(out, clean(f"{ended.reason} {ended.advice}"))
+    elif ended.verdict.advice:
+        say(out, clean(f"{ended.verdict.reason} {ended.verdict.advice}"))
     if args.json:
         common.print_json(_result(ended, str(grid) if grid.is_file() else None))
     return int(ended.exit_code)

@@ -13,7 +13,7 @@ from loratui.engine.planning.rates import learning_in_words
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.lora_files import lora_paths
-from loratui.engine.runs.summary import RunSummary, summarise_all
+from loratui.engine.runs.summary import RunSummary, summarise, summarise_all
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.findings import in_one_line
@@ -115,23 +115,25 @@ class Wizard:
 
     def old_run(self, summary: RunSummary) -> int:
         run = open_run(self._home, summary.name)
+        summary = summarise(run, closely=True)
         if summary.reason:
             say(summary.reason)
         if summary.active:
             return self._follow(run, summary.job or "train")
         options = ["Leave it"]
-        if summary.status != "done":
-            options.append("Resume from its last checkpoint")
+        resume = f"Resume it: it {summary.goes_on}"
+        if summary.resumable:
+            options.append(resume)
         if lora_paths(run):
             options += ["Make the validation images", "Go through the validation"]
         match options[self._ask.choose(f"{summary.name} {text.stands(summary.status)}.", options)]:
-            case "Resume from its last checkpoint":
-                launch(run)
-                return self._follow(run, "train")
             case "Make the validation images":
                 return self._make_grid(run)
             case "Go through the validation":
                 self._validate(run)
+            case chosen if chosen == resume:
+                launch(run)
+                return self._follow(run, "train")
         return 0
 
     def _choose_preset(self) -> None:

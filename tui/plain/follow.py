@@ -17,8 +17,9 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.state_file import read_state
-from loratui.engine.runs.summary import summarise
+from loratui.engine.runs.summary import how_validation_ended, summarise
 from loratui.engine.runs.tail import POLL_S, Tail
+from loratui.engine.runs.verdict import Verdict
 from loratui.tui import text
 from loratui.tui.runs import figures
 from loratui.tui.runs.store import RunStore
@@ -89,20 +90,25 @@ class Followed:
 
     run: RunDirectory
     store: RunStore
-    status: str
-    """As in `RunSummary`."""
-    exit_code: int
-    """The run's; 70 if it ended without a final event."""
-    reason: str
-    advice: str
+    verdict: Verdict
     seconds: float
     """Time of the run's trainers so far, else of following it."""
 
     @property
+    def status(self) -> str:
+        """As in `Verdict`."""
+        return self.verdict.status
+
+    @property
+    def exit_code(self) -> int:
+        """The run's; 70 if it ended without a final event."""
+        return int(ExitCode.CRASHED if self.verdict.exit_code is None else self.verdict.exit_code)
+
+    @property
     def output(self) -> Path | None:
-        """The finished LoRA file, else the newest."""
-        newest = self.store.state.output
-        return self.run.path / newest if newest else None
+        """The finished LoRA file, else the newest, if it is there."""
+        newest = self.run.file(self.store.state.output)
+        return newest if newest is not None and newest.is_file() else None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints. `optimizer_steps` and `image_steps` count finished steps."""
@@ -111,9 +117,10 @@ class Followed:
             "run": self.run.name,
             "path": str(self.run.path),
             "status": self.status,
+            "certainty": self.verdict.certainty,
             "exit_code": self.exit_code,
-            "reason": self.reason,
-            "advice": self.advice,
+            "reason": self.verdict.reason,
+            "advice": self.verdict.advice,
             "output": str(self.output) if self.output else None,
             "outputs": [str(self.run.path / path) for path in dict.fromkeys(output.path for output in store.outputs)],
             "samples": [str(self.run.path / path) for path in dict.fromkeys(sample.path for sample in store.samples)],
@@ -172,10 +179,13 @@ def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = 
 
 def say_conclusion(ended: Followed, out: TextIO) -> None:
     """The last lines: how it ended, what to do next, and the LoRA file."""
-    if ended.store.state.ending is None:
-        say(out, clean(f"{ended.run.name} ended without a last word: {ended.reason}"))
-    if ended.advice:
-        say(out, clean(ended.advice))
+    verdict, told = ended.verdict, ended.store.state.ending
+    if told is None:
+        say(out, clean(f"{ended.run.name} ended without a last word: {verdict.reason}"))
+    elif verdict.reason != told.reason:
+        say(out, clean(f"{ended.run.name} {text.stands(verdict.status)}. {verdict.reason}"))
+    if verdict.advice:
+        say(out, clean(verdict.advice))
     if ended.output is not None:
         say(out, f"LoRA file: {clean(ended.output)}", as_it_is=True)
 
@@ -226,10 +236,8 @@ def progress_stream(json_wanted: bool, wait: bool) -> TextIO:
 
 def _conclude(run: RunDirectory, job: str, store: RunStore, elapsed_s: float) -> Followed:
     seconds = (store.state.worked_s if job == "train" else 0.0) or elapsed_s
-    summary = summarise(run)
-    last = store.state.ending or summary
-    code = ExitCode.CRASHED if last.exit_code is None else last.exit_code
-    return Followed(run, store, last.status, int(code), last.reason, last.advice, seconds)
+    verdict = how_validation_ended(run) if job == "validate" else summarise(run, closely=True)
+    return Followed(run, store, verdict, seconds)
 
 
 def _sentence(line: str) -> str:

@@ -34,8 +34,9 @@ def trains(run: RunSummary) -> bool:
 
 
 def status(run: RunSummary) -> str:
-    """The status of a run in a word."""
-    return "validating" if run.job == "validate" and run.active else run.status
+    """The status of a run in a word; with a question mark where another machine may know better."""
+    word = "validating" if run.job == "validate" and run.active else run.status
+    return word if run.certainty == "sure" else f"{word}?"
 
 
 def signed_status(run: RunSummary) -> str:

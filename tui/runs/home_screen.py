@@ -16,7 +16,6 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.runs.outcomes import resumable
 from loratui.tui import text
 from loratui.tui.messages import RunsListed
 from loratui.tui.runs.run_glance import numbers, run_texts
@@ -163,7 +162,7 @@ class HomeScreen(LoratuiScreen[None]):
 
     @property
     def resumable(self) -> bool:
-        return self.run is not None and resumable(self.run.status)
+        return self.run is not None and self.run.resumable
 
     @property
     def has_lora(self) -> bool:
@@ -304,8 +303,8 @@ class HomeScreen(LoratuiScreen[None]):
 
 def _advice(run: RunSummary) -> str:
     """What to do about a run, with the key for it."""
-    if resumable(run.status):
-        return "r resumes from the last checkpoint." if run.state.step else "r starts it again; it has made no step yet."
+    if run.resumable:
+        return f"r {run.goes_on}."
     return "v opens the validation: is it any good?" if run.status == "done" else run.advice
 
 

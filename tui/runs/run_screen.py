@@ -17,7 +17,7 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
-from loratui.engine.runs.summary import GONE, RunSummary, summarise
+from loratui.engine.runs.summary import RunSummary, summarise
 from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui.runs.store import RunStore
 from loratui.tui.screens.base import LoratuiScreen
@@ -104,7 +104,7 @@ class RunScreen(LoratuiScreen[None]):
             at_end = tail.offset == before
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + _STAND_EVERY_S
-                stands = summarise(self.run_directory)
+                stands = summarise(self.run_directory, closely=True)
                 if stood is None or _outline(stands) != _outline(stood):
                     stood = stands
                     self.post_message(StandingChanged(stands))
@@ -156,7 +156,7 @@ class RunScreen(LoratuiScreen[None]):
     @property
     def gone(self) -> bool:
         """Whether the run's folder has disappeared."""
-        return self.summary is not None and self.summary.reason == GONE
+        return self.summary is not None and self.summary.gone
 
     @property
     def only_looks(self) -> bool:

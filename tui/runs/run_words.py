@@ -10,7 +10,7 @@ from textual.content import Content
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.state import RunState
-from loratui.engine.runs.summary import GONE, RunSummary
+from loratui.engine.runs.summary import RunSummary
 from loratui.tui import text
 from loratui.tui.runs import figures
 from loratui.tui.widgets.line import plain
@@ -128,11 +128,11 @@ def pointed_words(history: RunHistory, step: int | None) -> str:
 
 
 def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str], Path | None]) -> Content:
-    """How the run ended, or why it is silent; empty while all is well."""
-    if summary is None or (summary.active and summary.status != "stalled"):
+    """How the run ended, or what is wrong with it; empty while all is well."""
+    if summary is None or (summary.active and not summary.reason):
         return Content("")
     done = summary.status == "done"
-    said = "All steps are done." if done else f"{summary.reason} {what_to_do(summary)}".strip()
+    said = summary.reason if done else f"{summary.reason} {what_to_do(summary)}".strip()
     sign, tone = text.STATUS_SIGNS[summary.status], f"bold {text.STATUS_TONES[summary.status]}"
     status = "" if done or said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
     parts = [plain(f"{sign} {status}", tone), plain(said)]
@@ -147,11 +147,7 @@ def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str
 
 def what_to_do(summary: RunSummary) -> str:
     """What to do about a run that ended, with the key for it."""
-    if summary.reason == GONE:
-        return ""
-    if summary.status in ("paused", "stopped", "interrupted"):
-        return "r resumes from the last checkpoint." if summary.state.step else "r starts it again; it has made no step yet."
-    return summary.advice
+    return f"r {summary.goes_on}." if summary.resumable and summary.status != "failed" else summary.advice
 
 
 def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> Content:

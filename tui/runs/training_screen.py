@@ -13,7 +13,6 @@ from textual.content import Content
 from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.outcomes import resumable
 from loratui.tui.runs import figures, run_words
 from loratui.tui.runs.gallery import Gallery, Look, gallery
 from loratui.tui.runs.run_screen import RunScreen
@@ -111,7 +110,7 @@ class TrainingScreen(RunScreen):
 
     @property
     def resumable(self) -> bool:
-        return self.summary is not None and resumable(self.summary.status)
+        return self.summary is not None and self.summary.resumable
 
     @property
     def can_validate(self) -> bool:
@@ -163,7 +162,8 @@ class TrainingScreen(RunScreen):
             self.action_command("set_samples", wanted)
 
     def action_resume(self) -> None:
-        self.loratui.tell("Starting from the last checkpoint …")
+        if self.summary is not None:
+            self.loratui.tell(f"{self.run_name} {self.summary.goes_on} …")
         self.launch("train")
 
     def action_validate(self) -> None:

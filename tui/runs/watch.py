@@ -12,7 +12,8 @@ from loratui.engine.words import size
 from loratui.tui.runs import figures
 
 if TYPE_CHECKING:
-    from loratui.engine.runs.summary import RunSummary, Verdict
+    from loratui.engine.runs.summary import RunSummary
+    from loratui.engine.runs.verdict import Verdict
 
 Severity = Literal["information", "warning", "error"]
 

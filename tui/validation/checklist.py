@@ -232,7 +232,7 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
     Raises `DiskError`, and `UsageError` for a file that a newer loratui wrote or a run that is gone.
     """
     from loratui.engine import durable
-    from loratui.engine.runs.summary import GONE
+    from loratui.engine.runs.verdict import GONE
 
     try:
         written_by = read_json(path).get("format")

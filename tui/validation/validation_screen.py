@@ -13,7 +13,6 @@ from textual.widgets import OptionList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.summary import GONE
 from loratui.tui import text
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
@@ -158,8 +157,8 @@ class ValidationScreen(RunScreen):
         return plain(f"{text.STATUS_SIGNS[status]} {words}", f"bold {text.STATUS_TONES[status]}")
 
     def _grid_status(self) -> Content:
-        if self.gone:
-            return plain(f"✖ {GONE}", "$error")
+        if self.summary is not None and self.summary.gone:
+            return plain(f"✖ {self.summary.reason} {self.summary.advice}".rstrip(), "$error")
         total = len({slot.path for slot in self.model.slots})
         made = len({slot.path for slot in self.model.slots if slot.made})
         if self.model.making:

@@ -13,7 +13,8 @@ from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import Event, EventLog
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import StateWriter, read_state
-from loratui.engine.runs.summary import judge, summarise
+from loratui.engine.runs.summary import summarise
+from loratui.engine.runs.verdict import Evidence, judge
 
 STEP_S = 0.5
 
@@ -36,7 +37,7 @@ class Log:
 
     def status(self, quiet_s: float) -> str:
         idle_s = self.now - self.state.work_up
-        return judge(self.state, held=True, quiet_s=quiet_s, idle_s=idle_s, owner=None, name="r").status
+        return judge(Evidence(name="r", state=self.state, held=True, quiet_s=quiet_s, idle_s=idle_s)).status
 
 
 @pytest.mark.parametrize("sign", ["heartbeat", "telemetry", "warning", "checkpoint_written"])

@@ -10,21 +10,9 @@ import pytest
 import torch
 
 from loratui.engine.errors import UsageError
+from loratui.engine.runs.checkpoint_files import ADAPTER, MANIFEST, OPTIMIZER, SHIPPED, STATE, BadCheckpointError
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training.checkpoint import (
-    ADAPTER,
-    MANIFEST,
-    OPTIMIZER,
-    SHIPPED,
-    STATE,
-    BadCheckpointError,
-    Checkpoint,
-    load_checkpoint,
-    newest_good,
-    prune,
-    save_checkpoint,
-    verify,
-)
+from loratui.engine.training.checkpoint import Checkpoint, load_checkpoint, newest_good, prune, save_checkpoint, verify
 from loratui.engine.training.data import TrainProgress
 
 

@@ -218,9 +218,10 @@ async def test_a_paused_run_says_that_it_will_stop_after_its_epoch(home: Path) -
         trainer.start()
         trainer.steps(5)
         trainer.log.append("changes_in_force", prompts=None, every_image_steps=None, stop_after_epoch=1)
+        trainer.checkpoint()
         trainer.finish("paused", 10, "Paused as asked.", "")
     async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
-        await shows(pilot, "‖ paused, stops after epoch 1", "‖ Paused as asked. r resumes from the last checkpoint.")
+        await shows(pilot, "‖ paused, stops after epoch 1", "‖ Paused as asked. r continues from step 5.")
 
 
 async def test_other_samples_are_asked_for_and_wrong_ones_refused_at_once(home: Path) -> None:

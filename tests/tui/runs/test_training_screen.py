@@ -163,14 +163,15 @@ async def test_a_paused_run_offers_to_resume(home: Path, monkeypatch: pytest.Mon
     with FakeTrainer(run) as trainer:
         trainer.start()
         trainer.steps(30)
+        trainer.checkpoint()
         trainer.finish("paused", 10, "Paused; a checkpoint was saved.", f"loratui resume {run.name} goes on.")
     launched: list[str] = []
     monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": launched.append(job))
     async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(80, 24)) as pilot:
-        text = await shows(pilot, "‖ paused", "r resumes from the last checkpoint", "r resume")
+        text = await shows(pilot, "‖ paused", "r continues from step 30.", "r resume")
         assert "p pause" not in text
         await pilot.press("r")
-        await shows(pilot, "Starting from the last checkpoint")
+        await shows(pilot, "continues from step 30 …")
         await waits(pilot, lambda: launched == ["train"])
 
 

@@ -10,7 +10,8 @@ from fake_run import FakeTrainer, finished_run
 
 from loratui.engine.limits import DISK_LOW_BYTES
 from loratui.engine.runs.state import RunState
-from loratui.engine.runs.summary import RunSummary, Status, Verdict, how_validation_ended, summarise
+from loratui.engine.runs.summary import RunSummary, how_validation_ended, summarise
+from loratui.engine.runs.verdict import Status, Verdict
 from loratui.tui.runs import watch
 from loratui.tui.runs.watch import Notice, disk_notice, window_title
 
@@ -77,7 +78,8 @@ def test_how_a_validation_ended_stands_in_its_own_log(tmp_path: Path) -> None:
     with FakeTrainer(run, "validate") as checker:
         checker.log.append("run_finished", status="failed", exit_code=70, reason="It crashed.", advice="See the log.", step=900)
     assert summarise(run).status == "done"
-    assert how_validation_ended(run) == Verdict("failed", "It crashed.", "See the log.", 70)
+    ended = how_validation_ended(run)
+    assert (ended.status, ended.reason, ended.advice, ended.exit_code) == ("failed", "It crashed.", "See the log.", 70)
 
 
 def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:
