@@ -113,6 +113,8 @@ class Failure:
     """What a trainer said before it ended with an error."""
 
     exit_code: int
+    code: str
+    """Which class of `machine.gpu_faults` it is of; empty for others."""
     message: str
     remedy: str
 
