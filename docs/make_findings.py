@@ -18,6 +18,7 @@ TITLES = {
     "machine": "Machine",
     "gpu": "GPU",
     "disk": "Disk",
+    "ending": "When finished",
     "run": "Run",
 }
 

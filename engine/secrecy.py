@@ -20,6 +20,8 @@ _NAMES = re.compile(
     r"|encryption|license|wandb|civitai|runpod|vast|aws|hf)?_?key(s|_id|_b64|_base64|_pem|_data)?$)"
 )
 """Variables that hold a secret, by their name."""
+_PRIVATE_ADDRESSES = ("LORATUI_WEBHOOK_URL", "LORATUI_NTFY_URL")
+"""Whoever knows these addresses can write to them."""
 _NO_NAMES = re.compile(r"(?i)(^tokenizers_|_(path|file|dir|folder|sock|url|endpoint|host|parallelism)$|^xauthority$)")
 """Variables of such a name that say where something lies."""
 
@@ -78,7 +80,7 @@ def hidden(text: str, environ: Mapping[str, str] | None = None) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable of this name holds a secret."""
-    return _NAMES.search(name) is not None and _NO_NAMES.search(name) is None
+    return name in _PRIVATE_ADDRESSES or (_NAMES.search(name) is not None and _NO_NAMES.search(name) is None)
 
 
 def _values(environ: Mapping[str, str]) -> Iterator[str]:

@@ -426,6 +426,28 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WhenFinished:
+    """What is done when the run has ended; `loratui when-finished` and the app change it at any time."""
+
+    copy_to: str = key(
+        "",
+        "where the LoRA files are copied to and compared by their hashes; empty: nowhere. "
+        "Such as: rsync:HOST:FOLDER, rclone:REMOTE:FOLDER, hub:OWNER/NAME",
+        pattern=r"(?:(?:rsync|rclone):(?!-)\S.*|hub:[\w.-]+/[\w.-]+)?",
+    )
+    command: tuple[str, ...] = key((), "command, as a list of its words; no shell reads it. Empty: none")
+    notify: Literal["off", "webhook", "ntfy", "both"] = key(
+        "off", "who is told: a webhook, an ntfy topic; the addresses are kept outside of the run"
+    )
+    pod: Literal["keep", "stop"] = key(
+        "keep", "stop: the rented pod (RunPod, Vast.ai) is stopped once the LoRA files are verified; it is never terminated"
+    )
+    countdown_s: int = key(120, "seconds before the pod is stopped, in which anybody can cancel it", low=10, high=86_400)
+    after_failure: bool = key(False, "do this after a failure too; the message is sent in any case")
+    after_pause: bool = key(False, "do this after a pause or a stop too")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All values that a preset or recipe can hold, one attribute per TOML section."""
 
@@ -439,6 +461,7 @@ class Settings:
     samples: Samples = field(default_factory=Samples)
     validation: Validation = field(default_factory=Validation)
     output: Output = field(default_factory=Output)
+    when_finished: WhenFinished = field(default_factory=WhenFinished)
 
 
 SECTIONS: dict[str, type] = {f.name: get_type_hints(Settings)[f.name] for f in dataclasses.fields(Settings)}
@@ -537,7 +560,7 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
         fixed = len(get_args(kind)) if Ellipsis not in get_args(kind) else None
         if fixed is not None and len(value) != fixed:
             raise SchemaError(f"{where}: expected {fixed} values, got {len(value)}")
-        if not value:
+        if not value and info.default:
             raise SchemaError(f"{where}: expected at least one value")
         values = tuple(_scalar(where, item, v, info) for v in value)
         if fixed == 2 and values[0] > values[1]:

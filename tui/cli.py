@@ -91,6 +91,13 @@ COMMANDS: dict[str, Command] = {
     "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
     "sample": _command("control", "make sample images now", "loratui sample"),
     "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
+    "when-finished": _command(
+        "when_finished",
+        "choose what is done when a run has ended: copy, command, message, stop of the pod",
+        "loratui when-finished --notify ntfy --pod stop",
+        "loratui when-finished anafox-20261121-1 --copy-to rsync:me@host:loras",
+        "loratui when-finished --cancel",
+    ),
     "validate": _command(
         "validate",
         "make the validation images, which show how good a LoRA is",

@@ -23,6 +23,7 @@ from loratui.engine.words import times as times
 STATUS_SIGNS: dict[str, str] = {
     "starting": "○",
     "running": "●",
+    "finishing": "◐",
     "stalled": "◌",
     "paused": "‖",
     "stopped": "■",
@@ -35,6 +36,7 @@ STATUS_SIGNS: dict[str, str] = {
 STATUS_TONES: dict[str, str] = {
     "starting": "$primary",
     "running": "$accent",
+    "finishing": "$success",
     "stalled": "$warning",
     "paused": "$muted",
     "stopped": "$muted",

@@ -73,6 +73,7 @@ SUBJECTS = (
     Subject("machine", "plan"),
     Subject("gpu", "plan", GpuLostError),
     Subject("disk", "", DiskError),
+    Subject("ending", "plan"),
     Subject("run", ""),
 )
 

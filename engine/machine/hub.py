@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face hub, only of what was chosen and confirmed: look up, ask, fetch, resume, cancel.
+"""The Hugging Face hub. Downloads only of what was chosen and confirmed: look up, ask, fetch, resume, cancel; uploads at a run's end.
 
 The package huggingface_hub is used in a child process (`hub_worker`): it takes long to import, and a process can be ended
 at any moment. What arrived stays, and the next download goes on from there.
@@ -135,6 +135,20 @@ def download(
     request = {"command": "download", "plan": asdict(plan), "patience_s": patience_s}
     done = _ask(request, environ, progress=lambda told: progress(Progress(**told)), cancelled=cancelled)
     return Path(done["folder"]) if done else None
+
+
+def upload(
+    repo: str,
+    paths: Mapping[str, Path],
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str] | None:
+    """Uploads files, by their names in the repository, and returns the hash of each that the hub tells then: SHA-256 of a large file,
+    git's name of the content of a small one; None if it was cancelled. Raises `HubError`."""
+    request = {"command": "upload", "repo": repo, "paths": {name: str(path) for name, path in paths.items()}}
+    told = _ask(request, environ, cancelled=cancelled)
+    return None if told is None else {str(name): str(value) for name, value in told.items()}
 
 
 def check_space(plan: DownloadPlan) -> None:

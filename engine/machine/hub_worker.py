@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, constants, get_token, hf_hub_url, set_client_
 from huggingface_hub.utils._http import default_client_factory  # the only name for the library's own client
 
 from loratui.engine.job_child import Answer, Parent
-from loratui.engine.machine import hub_answers, hub_fetch
+from loratui.engine.machine import hub_answers, hub_fetch, hub_upload
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_choice import NotChosen, choose
 from loratui.engine.machine.hub_fetch import blob_of, folder_name, partial_of, patiently, snapshot_of
@@ -37,14 +37,19 @@ def begin(parent: Parent) -> Answer:
 def _answer(request: Mapping[str, Any], parent: Parent) -> Any:
     """Raises `Failure`, whatever the libraries raise."""
     repo = request.get("repo") or request.get("plan", {}).get("repo", "")
-    fetching = request["command"] == "download"
+    fetching, uploading = request["command"] == "download", request["command"] == "upload"
     try:
         if request["command"] != "logout":
             _require_token(request.get("token") or _token())
-        return hub_fetch.download(request, parent.progress) if fetching else ANSWERS[request["command"]](request)
+        if fetching:
+            return hub_fetch.download(request, parent.progress)
+        return hub_upload.upload(request, parent.progress) if uploading else ANSWERS[request["command"]](request)
     except Exception as error:  # whatever the libraries raise becomes words
         token = request.get("token") or _token()
-        failure = explain(error, repo, constants.ENDPOINT, token=bool(token), fetching=fetching)
+        if uploading:
+            failure = hub_upload.explained(error, repo, constants.ENDPOINT, token=bool(token))
+        else:
+            failure = explain(error, repo, constants.ENDPOINT, token=bool(token), fetching=fetching)
         raise Failure(failure.code, failure.message.replace(token, "…") if token else failure.message, failure.remedy) from None
 
 

@@ -1,4 +1,4 @@
-"""Checks before a start, each with its remedy: base, disk, output folder, images and captions."""
+"""Checks before a start, each with its remedy: base, disk, output folder, images, captions, and what follows the run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning.adapter_rules import contradictions, dora_files, start_refusal
 from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import tokenizer_base
+from loratui.engine.planning.ending_rules import check_ending
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits
 from loratui.engine.planning.memory_misfits import misfits_of, price_of
@@ -51,6 +52,7 @@ def check(recipe: Recipe, images: Inspection, plan: Plan, home: Path, here: Acce
             *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
             *check_home(home),
             *check_disk(recipe, plan, home),
+            *check_ending(recipe.settings.when_finished, home),
             *images.findings,
             # The number of images is judged by both.
             *(finding for finding in plan.warnings if finding.code not in of_images),

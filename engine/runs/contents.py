@@ -27,16 +27,25 @@ FILES = (
     "events.jsonl",
     "state.json",
     "changes.json",
+    "when_finished.json",
     "run.lock",
     "log/trainer.log",
     "log/supervisor.log",
+    "log/when_finished.log",
     "validation/events.jsonl",
     "validation/wish.json",
     "validation/grid.json",
     "validation/checklist.json",
 )
 
-WRITTEN_IN_PLACE = ("events.jsonl", "validation/events.jsonl", "log/trainer.log", "log/supervisor.log", "run.lock")
+WRITTEN_IN_PLACE = (
+    "events.jsonl",
+    "validation/events.jsonl",
+    "log/trainer.log",
+    "log/supervisor.log",
+    "log/when_finished.log",
+    "run.lock",
+)
 """All others are replaced as a whole, so a hard link to them (`cp -al`, `rsync --link-dest`) does no harm."""
 
 _DEEPEST = 8

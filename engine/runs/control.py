@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "sample": "make the sample images after this step",
     "checkpoint": "save a checkpoint after this step",
     "stop_after_epoch": "stop when this epoch is complete; the argument `cancel` withdraws it",
+    "cancel_when_finished": "cancel what is left of the actions that follow the end of the run",
     "set_samples": "use other `prompts` or another interval `every_image_steps` for the next samples",
 }
 

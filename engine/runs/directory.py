@@ -57,6 +57,8 @@ class RunDirectory:
     """The snapshot of the state that the log adds up to."""
     changes = _Place("changes.json")
     """What a person changed while the run trains."""
+    when_finished = _Place("when_finished.json")
+    """What a person chose, after the start, to be done at the end."""
     lock = _Place("run.lock")
     """The file that is locked while the run is alive."""
     control = _Place("control")
@@ -65,6 +67,7 @@ class RunDirectory:
     """The folder of what the processes print."""
     trainer_log = _Place("log/trainer.log")
     supervisor_log = _Place("log/supervisor.log")
+    when_finished_log = _Place("log/when_finished.log")
     checkpoints = _Place("checkpoints")
     samples = _Place("samples")
     output = _Place("output")

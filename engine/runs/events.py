@@ -46,6 +46,7 @@ EVENT_TYPES: dict[str, str] = {
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",
     "run_finished": "the last word on a run",
+    "action": "what becomes of something that was chosen for the end of the run",
 }
 """Every type of event, with its meaning; docs/design.md lists the fields."""
 

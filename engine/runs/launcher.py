@@ -18,8 +18,9 @@ _PATIENCE_S = 30.0
 """A cold Python on a network volume takes seconds."""
 
 
-def launch(run: RunDirectory, job: str = "train") -> None:
-    """Starts `job` (`train` or `validate`) for a run in a process of its own that outlives this one and its terminal.
+def launch(run: RunDirectory, job: str = "train", actions: str = "") -> None:
+    """Starts `job` (`train` or `validate`) for a run in a process of its own that outlives this one and its terminal; with `actions`
+    (`left`, `now` or `again`) only what was chosen for the end of the run.
 
     Returns when the lock is held. Raises `UsageError` if the run is alive already, `DiskError` if nothing can be
     written, and `LoratuiError` with the supervisor's last words if it dies.
@@ -33,7 +34,7 @@ def launch(run: RunDirectory, job: str = "train") -> None:
     durable.make_directory(run.log)
     read_end, write_end = os.pipe()
     try:
-        process = _start(run, job, write_end)
+        process = _start(run, job, actions, write_end)
     finally:
         os.close(write_end)
     try:
@@ -47,7 +48,7 @@ def launch(run: RunDirectory, job: str = "train") -> None:
     raise _failure(run, answer, process)
 
 
-def _start(run: RunDirectory, job: str, ready: int) -> subprocess.Popen[bytes]:
+def _start(run: RunDirectory, job: str, actions: str, ready: int) -> subprocess.Popen[bytes]:
     module, where = "loratui.engine.runs.supervisor", str(run.path)
     try:
         output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
@@ -55,7 +56,9 @@ def _start(run: RunDirectory, job: str, ready: int) -> subprocess.Popen[bytes]:
         raise durable.disk_error(error, run.supervisor_log) from error
     try:
         return children.start(
-            children.command(module, where, "--job", job, "--ready-fd", str(ready)),
+            children.command(
+                module, where, "--job", job, "--ready-fd", str(ready), *(["--actions", actions] if actions else [])
+            ),
             stdout=output,
             stderr=output,
             pass_fds=[ready],

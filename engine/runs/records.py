@@ -129,6 +129,25 @@ class TrainerEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """What becomes of something that was chosen for the end of the run."""
+
+    action: str
+    """`copy`, `command`, `notify` or `pod`."""
+    state: str
+    """`begun`, `waiting`, `done`, `failed`, `cancelled`, `interrupted` or `skipped`."""
+    message: str
+    attempts: int
+    until: float | None
+    """When it begins, by the writer's clock, where it waits."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.state in ("begun", "waiting")
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What the machine did when it was looked at last; None is what it does not tell."""
 

@@ -13,7 +13,7 @@ from loratui.engine.runs import ages
 from loratui.engine.runs.changes import Changes
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Ending, Failure, Machine, Progress, TrainerEnd, Warning, record
+from loratui.engine.runs.records import Action, Ending, Failure, Machine, Progress, TrainerEnd, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
 
@@ -32,6 +32,7 @@ LEAVING = ("pause", "stop")
 
 _MOST_WARNINGS = 200
 _MOST_PLANS = 50
+_MOST_ACTIONS = 10
 _LONGEST_IMAGE_S = 3600.0
 """A gap beyond that is a pause or a clock that was set, and no image."""
 _LONGEST_STEP_S = 1e7
@@ -156,6 +157,8 @@ class RunState:
     """How the last trainer ended; None while one works."""
     ending: Ending | None = None
     """The last word on the run; None while it goes on."""
+    actions: tuple[Action, ...] = ()
+    """What became of the actions that were chosen for this ending, each once, in the order in which they were begun."""
     last_ts: float = 0.0
     """When the last event was written, by the writer's clock; 0 before the first."""
     last_up: float = 0.0
@@ -233,7 +236,7 @@ class RunState:
         if self.attempt <= 1 and not self.device:  # a validation, which tells no device, tries again
             self.failed_plans = ()
         self.phase, self.text, self.progress = "", "", None
-        self.leaving, self.stepped, self.final, self.ending, self.next_plan = "", False, False, None, ""
+        self.leaving, self.stepped, self.final, self.ending, self.next_plan, self.actions = "", False, False, None, "", ()
         self.image_since = self.error = self.trainer_end = None
         self.eta.restart(event.at)
 
@@ -310,7 +313,11 @@ class RunState:
 
     def _on_run_finished(self, event: Event) -> None:
         del event
-        self.phase, self.progress, self.image_since = "", None, None
+        self.phase, self.progress, self.image_since, self.actions = "", None, None, ()
+
+    def _on_action(self, event: Event) -> None:
+        new = record(Action, event)
+        self.actions = tuple({**{one.action: one for one in self.actions}, new.action: new}.values())[-_MOST_ACTIONS:]
 
     # ---- what follows
 
@@ -325,6 +332,10 @@ class RunState:
     def waited_s(self, now: float | None = None) -> float:
         """Seconds since the trainer turned to what it does."""
         return ages.age_s(self.waiting_since, self.waiting_up, self.clock, now=now)
+
+    def action(self, name: str) -> Action | None:
+        """What became of an action for the end of the run; None if it was not begun."""
+        return next((one for one in self.actions if one.action == name), None)
 
     @property
     def fraction(self) -> float:
@@ -394,6 +405,9 @@ class RunState:
             if isinstance(inner := table.get(name), dict):
                 setattr(state, name, record(kind, _as_event(inner)))
         state.failed_plans = Event("", 0, 0.0, table).texts("failed_plans")[-_MOST_PLANS:]
+        actions = table.get("actions")
+        done = actions[-_MOST_ACTIONS:] if isinstance(actions, list) else []
+        state.actions = tuple(record(Action, _as_event(inner)) for inner in done if isinstance(inner, dict))
         warnings = table.get("warnings")
         said = warnings[-_MOST_WARNINGS:] if isinstance(warnings, list) else []
         state.warnings = {record(Warning, _as_event(inner)): None for inner in said if isinstance(inner, dict)}

@@ -38,6 +38,7 @@ from loratui.engine.runs.outcomes import (
 )
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
+from loratui.engine.runs.when_finished import start as when_finished
 
 _RESTART_AFTER_S = 1.0
 """The first pause: it makes a trainer that dies at once cheap, without costing a real restart anything."""
@@ -68,6 +69,15 @@ def supervise(
     return _Supervisor(run, job, held, command or trainer_command(run, job), restart_after_s, look_every_s).carry_out(started)
 
 
+def act(run: RunDirectory, held: lock.RunLock, which: str, *, started: Callable[[], None]) -> int:
+    """Carries out what was chosen for the end of a run that has ended, and is not done."""
+    supervisor = _Supervisor(run, "train", held, [], 0.0, watchdog.TICK_S)
+    supervisor.prepare()
+    started()
+    supervisor.carry_out_actions(which)
+    return 0
+
+
 class _Supervisor:
     def __init__(
         self,
@@ -94,12 +104,7 @@ class _Supervisor:
         """Pid of a trainer that is not yet reaped, so that a signal can never hit another process; 0 without one."""
 
     def carry_out(self, started: Callable[[], None]) -> int:
-        for folder in contents.FOLDERS:  # a person may have deleted some
-            durable.make_directory(self._run.path / folder)
-        control.clear(self._run)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.prepare()
         started()
         finish = self._run_trainers()
         self._record(
@@ -110,7 +115,29 @@ class _Supervisor:
             advice=finish.advice,
             step=read_state(self._run).step,
         )
+        if self._job == "train":
+            self.carry_out_actions("left")
         return finish.exit_code
+
+    def prepare(self) -> None:
+        """Before the first child: the folders, no commands from before, and what signals do."""
+        for folder in contents.FOLDERS:  # a person may have deleted some
+            durable.make_directory(self._run.path / folder)
+        control.clear(self._run)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def carry_out_actions(self, which: str) -> None:
+        """Has a child carry out what was chosen for the end of the run, and waits for it; the run's own end stays as it is."""
+        try:
+            if actions := when_finished.start(self._run, self._held.fd, which):
+                self._child = actions.pid
+                if hasattr(os, "waitid"):  # as for a trainer: its pid is kept until it is reaped
+                    os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)
+                self._take()
+        except Exception as error:  # whatever goes wrong, the run has ended as it has
+            print(f"What was chosen for the end of the run was not begun: {error}", file=sys.stderr, flush=True)
 
     def _run_trainers(self) -> Finish:
         attempt = 0
@@ -291,6 +318,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--job", choices=SUPERVISED, default="train")
     parser.add_argument("--ready-fd", type=int)
+    parser.add_argument(
+        "--actions", default="", help="train nothing, and carry out what was chosen for the end: left, now, again"
+    )
     args = parser.parse_args(argv)
     os.umask(0o077)
     run = RunDirectory(args.run)
@@ -298,6 +328,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         held = lock.acquire(run.lock, job=args.job)
         contents.require_sound(run.path)  # from here on nobody else works in it
+        if args.actions:
+            return act(run, held, args.actions, started=lambda: tell("ok"))
         return supervise(run, args.job, held, started=lambda: tell("ok"))
     except LoratuiError as error:
         tell(f"{int(error.exit_code)} {error}")

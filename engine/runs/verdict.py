@@ -13,9 +13,10 @@ from loratui.engine.runs.checkpoint_files import CheckpointsFound
 from loratui.engine.runs.directory import RunDirectory, renamed_to
 from loratui.engine.runs.lora_hashes import is_still_as_saved
 from loratui.engine.runs.outcomes import words_of
+from loratui.engine.runs.records import Ending
 from loratui.engine.runs.state import RunState
 
-Status = Literal["starting", "running", "paused", "stopped", "done", "failed", "interrupted", "stalled"]
+Status = Literal["starting", "running", "finishing", "paused", "stopped", "done", "failed", "interrupted", "stalled"]
 Certainty = Literal["sure", "likely"]
 
 _GOOD_ENDINGS: tuple[Status, ...] = ("done", "paused", "stopped")
@@ -58,7 +59,7 @@ class Verdict:
     @property
     def active(self) -> bool:
         """Whether a process works on it."""
-        return self.status in ("starting", "running", "stalled")
+        return self.status in ("starting", "running", "finishing", "stalled")
 
     @property
     def resumable(self) -> bool:
@@ -137,6 +138,8 @@ def judge(found: Evidence) -> Verdict:
 
 def _alive(found: Evidence) -> Verdict:
     state = found.state
+    if state.ending is not None and state.actions and found.owner is not None and state.last_ts >= found.owner.since:
+        return _finishing(state, state.ending)
     # What a trainer writes when it pauses or stops may take long, and it says nothing meanwhile.
     busy = not state.told or state.phase == "loading" or bool(state.leaving)
     reason = ""
@@ -152,6 +155,14 @@ def _alive(found: Evidence) -> Verdict:
     again = words_of(found.job, found.name).again
     advice = f"For another supervisor: loratui stop {found.name}, then: {again}"
     return Verdict(status, f"{NO_SUPERVISOR} {reason}".strip(), advice)
+
+
+def _finishing(state: RunState, ending: Ending) -> Verdict:
+    """A run that has ended, and whose actions for that are carried out."""
+    here = next((action for action in state.actions if action.goes_on), None)
+    return Verdict(
+        "finishing", ending.reason, f"After its end: {here.message or here.action}" if here else "", ending.exit_code
+    )
 
 
 def _elsewhere(found: Evidence) -> Verdict:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 from loratui.engine.errors import UsageError
@@ -15,6 +16,7 @@ from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import RunSummary, summarise
 from loratui.engine.runs.tail import POLL_S
+from loratui.engine.runs.when_finished import choice
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
@@ -93,7 +95,10 @@ class _Looking:
         """The state of the run now."""
         self.summary, self.state = self._read()
         pending = [command.command for command in control.pending(self.run)] if self.summary.active else []
-        return {**status_of(self.summary, self.state, pending, time.time()), "changed": self.changed}
+        chosen = list(choice.in_words(choice.chosen_or_none(self.run)))
+        actions = [asdict(action) for action in self.summary.state.actions]
+        found = status_of(self.summary, self.state, pending, time.time())
+        return {**found, "changed": self.changed, "when_finished": {"chosen": chosen, "actions": actions}}
 
     def _read(self) -> tuple[RunSummary, RunState]:
         summary = summarise(self.run, closely=True)
@@ -106,7 +111,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
     `v name path status certainty active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
     steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
-    warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
+    warnings[]{code message remedy} skipped`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
     """
     left = state.time_left if summary.active else None
     machine = state.machine
@@ -191,6 +196,9 @@ def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
         lines.append(figures.machine(state.machine))
     if looking.changed_words:
         lines.append(looking.changed_words)
+    lines += [f"{one['action']}: {one['state']}. {one['message']}".rstrip() for one in found["when_finished"]["actions"]]
+    if found["active"] and not state.ending and (chosen := found["when_finished"]["chosen"]):
+        lines.append(f"when finished: {'; '.join(chosen)}")
     lines += [f"warning: {w['message']} {w['remedy']}".strip() for w in found["warnings"][-3:]]
     if state.skipped:
         lines.append(damage(state.skipped))

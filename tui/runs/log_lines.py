@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine.runs.events import Event
-from loratui.engine.runs.records import Acknowledgement, Epoch, Warning, record
+from loratui.engine.runs.records import Acknowledgement, Action, Epoch, Warning, record
 from loratui.engine.runs.state import RunState
 from loratui.tui import text
 
@@ -74,7 +74,17 @@ def _words(event: Event, before: RunState) -> Said:
             return event.text("reason") or "the trainer ended", "warning"
         case "run_finished":
             return event.text("reason") or (status if status in _ENDINGS else "failed"), _ENDINGS.get(status, "error")
+        case "action":
+            return _action(record(Action, event))
     return None
+
+
+def _action(action: Action) -> Said:
+    name = {"copy": "copy of the files", "pod": "stop of the pod", "notify": "message"}.get(action.action, action.action)
+    said = f"{name}: {action.state}. {action.message}".rstrip()
+    if action.attempts > 1:
+        said += f" ({action.attempts} attempts)"
+    return said, "good" if action.state == "done" else "error" if action.state == "failed" else "info"
 
 
 def _run_started(event: Event, before: RunState) -> str:

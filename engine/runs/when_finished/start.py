@@ -1,0 +1,27 @@
+"""How the supervisor starts what was chosen for the end of its run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from loratui.engine import children, durable
+from loratui.engine.runs.directory import RunDirectory
+
+
+def start(run: RunDirectory, lock_fd: int, which: str = "left") -> subprocess.Popen[bytes] | None:
+    """Starts the process that carries out the actions, which holds the lock too; None if nothing is to be done.
+
+    Raises `OSError`.
+    """
+    from loratui.engine.runs.state_file import read_state
+    from loratui.engine.runs.when_finished.carry_out import left  # not at the start of a supervisor, which must be quick
+
+    if not left(run, read_state(run), "again" if which == "again" else "now" if which == "now" else "left"):
+        return None
+    words = children.command("loratui.engine.runs.when_finished", str(run.path), "--which", which)
+    output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
+    try:
+        return children.start(words, stdout=output, stderr=output, pass_fds=[lock_fd], cwd=run.path)
+    finally:
+        os.close(output)
