@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from fork_trainers import Place, Point, random_base, ready, wait, wait_until_free
+from fork_trainers import Place, Point, in_workers, random_base, ready, wait, wait_until_free
 from machine_facts import facts
 from run_oracle import Undisturbed, end_problems, problems, undisturbed
 
@@ -162,29 +163,14 @@ def main() -> int:
         dice = random.Random(args.seed)
         chosen = [point for _ in range(-(-args.kills // 2 // len(every))) for point in dice.sample(every, len(every))]
         chosen = chosen[: args.kills // 2]
-        reports = []
-        children = {}
-        for number in range(args.workers):
-            share = chosen[number :: args.workers]
-            at_random = (args.kills - len(chosen)) // args.workers
-            pid = os.fork()
-            if pid == 0:
-                code = 1
-                try:
-                    told = worked(home / f"worker-{number}", base, share, at_random, 1000 * args.seed + number)
-                    (home / f"report-{number}.json").write_text(json.dumps(told))
-                    code = 0
-                except BaseException:
-                    import traceback
-
-                    traceback.print_exc()
-                finally:
-                    os._exit(code)
-            children[pid] = number
-        broken = [number for pid, number in children.items() if wait(pid, 36_000) != 0]
-        reports = [json.loads(path.read_text()) for path in sorted(home.glob("report-*.json"))]
+        at_random = (args.kills - len(chosen)) // args.workers
+        works = [
+            partial(worked, home / f"worker-{n}", base, chosen[n :: args.workers], at_random, 1000 * args.seed + n)
+            for n in range(args.workers)
+        ]
+        reports = in_workers(home, works)
     kills: Counter[str] = sum((Counter(report["kills"]) for report in reports), Counter())
-    failures = [line for report in reports for line in report["failures"]] + [f"worker {number} broke" for number in broken]
+    failures = [line for report in reports for line in report["failures"]]
     figures = {
         "kills": sum(kills.values()),
         "by": dict(kills),

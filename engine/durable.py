@@ -181,7 +181,10 @@ def open_to_write(path: Path, flags: int) -> int:
     flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with opened(path.parent) as folder:
         fd = os.open(path.name, flags, FILE_MODE, dir_fd=folder)
-    found = os.fstat(fd)
+        found = os.fstat(fd)
+        if not found.st_size:
+            with contextlib.suppress(OSError):  # a disk that cannot do this says so again when the file is synced
+                os.fsync(folder)  # what is synced later is lost with the name
     if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
         os.set_blocking(fd, True)
         return fd

@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 import os
+import select
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 
 import random_bases
 import torch
-from os_seam import CREATE, LINK, MKDIR, RENAME, Operation, unwatch, watched
+from os_seam import CREATE, LINK, MKDIR, RENAME, Around, Operation, Recorder, unwatch, watched
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from loratui.engine import children
@@ -33,6 +34,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training import __main__ as trainer
 from loratui.engine.training import checkpoints, reporting
 from loratui.engine.training.ema import EMA
+from loratui.engine.training.flat_parameters import FlatParameters
 from loratui.engine.training.trainer import Trainer
 from loratui.engine.training.validation import grid
 
@@ -150,6 +152,8 @@ class Place:
         """Called in every trainer before it begins, when the supervisor has swept."""
         self.counted = home / "counted.json"
         self.count = False
+        self.recorded: Path | None = None
+        """Where all operations of supervisors and trainers are recorded, if they are."""
         self.modules = home / "modules.json"
         if not (home / "images").exists():
             random_bases.write_images(home / "images")
@@ -201,10 +205,13 @@ class Place:
     @contextlib.contextmanager
     def _watching(self, run: RunDirectory, of: str) -> Iterator[Watch]:
         watch = Watch([point for point in self.waiting() if point.of == of], self.reached)
-        if not self.armed and not self.count:
+        around: Around | None = watch if self.armed or self.count else None
+        if self.recorded is not None:
+            around = Recorder(run.path, self.recorded)
+        if around is None:
             yield watch
             return
-        with watched(run.path, watch):
+        with watched(run.path, around):
             yield watch
         if self.count:
             if of == "trainer":
@@ -236,21 +243,42 @@ class Place:
 @contextlib.contextmanager
 def computing(watch: Watch) -> Iterator[None]:
     """Tells `watch` of the parts of each step: row 9 of the matrix of faults."""
-    backward, update = torch.Tensor.backward, EMA.update
+    add, update = FlatParameters.add_gradients, EMA.update
 
-    def told_backward(self: torch.Tensor, *given: Any, **named: Any) -> None:
-        backward(self, *given, **named)
-        watch.computed("backward")
+    def told_add(self: FlatParameters, found: Any) -> None:
+        add(self, found)
+        watch.computed("backward pass")
 
     def told_update(self: EMA, step: int) -> None:
         update(self, step)
         watch.computed("average")
 
-    torch.Tensor.backward = told_backward  # type: ignore[method-assign,assignment]  # for this process alone
+    FlatParameters.add_gradients = told_add  # type: ignore[method-assign]  # for this process alone
     EMA.update = told_update  # type: ignore[method-assign]
     register_optimizer_step_post_hook(lambda *_: watch.computed("optimizer"))
     register_optimizer_step_pre_hook(lambda *_: watch.computed("gradients"))
     yield
+
+
+def in_workers(home: Path, works: Sequence[Callable[[], object]]) -> list[Any]:
+    """What these bring, each carried out in a fork of its own; an error of one is shown, and a `RuntimeError` here."""
+    pids = []
+    for number, work in enumerate(works):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                (home / f"report-{number}.json").write_text(json.dumps(work()))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        pids.append(pid)
+    codes = [wait(pid, math.inf) for pid in pids]
+    if any(codes):
+        raise RuntimeError("A worker failed.")
+    return [json.loads((home / f"report-{number}.json").read_text()) for number in range(len(works))]
 
 
 def to_log(path: Path) -> None:
@@ -263,12 +291,10 @@ def to_log(path: Path) -> None:
 
 def wait(pid: int, limit_s: float = 120.0) -> int:
     """The exit code of a child, negative for a signal."""
-    end = time.monotonic() + limit_s
     handle = os.pidfd_open(pid)
     try:
-        import select
-
-        assert select.select([handle], [], [], max(0.0, end - time.monotonic()))[0], f"process {pid} does not end"
+        ended = select.select([handle], [], [], limit_s if limit_s < math.inf else None)[0]
+        assert ended, f"process {pid} does not end"
     finally:
         os.close(handle)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

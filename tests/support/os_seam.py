@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,30 @@ class _Seam:
                 self._call(Operation(kind, below), lambda: _real[name](path, *more, dir_fd=dir_fd))
 
         return change
+
+
+class Recorder:
+    """Writes each operation into a file, in their order in time, also over several processes one after another."""
+
+    def __init__(self, root: Path, file: Path) -> None:
+        self._root, self._file = root, file
+
+    def __call__(self, operation: Operation, carry_out: Callable[[], Any]) -> Any:
+        result = carry_out()
+        if operation.kind == CREATE:
+            operation = replace(operation, inode=os.fstat(result).st_ino)
+        elif operation.kind == MKDIR:
+            operation = replace(operation, inode=(self._root / operation.path).stat().st_ino)
+        with self._file.open("ab") as file:  # another folder's, so it is not seen
+            pickle.dump(replace(operation, half=None), file)
+        return result
+
+
+def recorded(file: Path) -> Iterator[Operation]:
+    """The operations in a file of a `Recorder`."""
+    with file.open("rb") as source:
+        while source.peek(1):
+            yield pickle.load(source)
 
 
 class _Raw(io.FileIO):
