@@ -25,7 +25,8 @@ from fake_run import PROMPTS, FakeTrainer, make_run
 from pty_terminal import Terminal
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog, encode
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import encode
 from loratui.engine.runs.state_file import StateWriter
 
 LORATUI = str(Path(sys.executable).parent / "loratui")

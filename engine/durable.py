@@ -15,7 +15,8 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.errors import DiskError, LoratuiError, UsageError
+from loratui.engine.disk_errors import at_once, disk_error, patiently
+from loratui.engine.errors import LoratuiError
 from loratui.engine.limits import CHUNK_BYTES
 from loratui.engine.untrusted import leads_out, open_regular
 
@@ -30,43 +31,13 @@ _SHOWN = 40
 """Letters of a name that its temporary one has: file systems take 255 bytes."""
 _REMOVED = ".removed"
 
-_DISK_TROUBLE: dict[int, tuple[str, str]] = {
-    errno.ENOSPC: ("the disk is full", "Free some space, then try again; a run goes on with: loratui resume."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space, then try again; a run goes on with: loratui resume."),
-    errno.EFBIG: ("the file would be larger than is allowed here", "Raise the file size limit (ulimit -f)."),
-    errno.EROFS: ("the file system is read-only", "Choose another folder (--home or --output), or mount it writable."),
-    errno.EACCES: ("no permission", "Choose another folder (--home or --output), or change its permissions."),
-    errno.EPERM: ("no permission", "Choose another folder (--home or --output), or change its permissions."),
-    errno.ENOENT: ("the folder is gone", "Was it moved or deleted while in use?"),
-    errno.EIO: ("the disk reports an error", "Check the volume; copy what matters elsewhere."),
-    errno.ELOOP: (
-        "a link stands where the run has a file or folder of its own",
-        "Delete the link; copy what you need from where it leads.",
-    ),
-    errno.ENXIO: ("a pipe or socket stands where a file belongs", "Delete it."),
-    errno.EMLINK: ("the file has a second name elsewhere (a hard link)", "Copy it, and put the copy in its place."),
-    errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n)."),
-    errno.ENAMETOOLONG: ("the path is too long", "Choose a shorter folder with --home."),
-}
-
-
-def disk_error(error: OSError, path: str | os.PathLike[str]) -> DiskError | UsageError:
-    """The person's version of an operating system error about `path`; a file in a folder's place is a `UsageError`."""
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return UsageError(
-            f"{os.fspath(path)}: a file stands where a folder is needed.", "Choose another folder (--home or --output)."
-        )
-    what, remedy = _DISK_TROUBLE.get(error.errno or 0, (error.strerror or str(error), "Check the disk and its permissions."))
-    return DiskError(f"Cannot write {os.fspath(path)}: {what}.", remedy)
-
 
 def write_file(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Puts `data` at `path` in one move; readers see the old file or the new one, never a part.
 
     With `durable` the data and the name are on the disk on return. Raises `DiskError`; nothing is left behind then.
     """
-    with _written(path, os.rename, lasting=durable) as file:
-        file.write(data)
+    _put(path, lambda file: file.write(data), os.rename, lasting=durable, needed=len(data))
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, durable: bool = True) -> None:
@@ -77,26 +48,38 @@ def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, durable:
 
 def write_new(path: Path, data: bytes) -> None:
     """As `write_file`, but never in the place of anything. Raises `FileExistsError`, `DiskError`."""
-    with _written(path, _appear) as file:
-        file.write(data)
+    _put(path, lambda file: file.write(data), _appear, needed=len(data))
 
 
 def copy_new(source: Path, target: Path) -> None:
     """Copies a regular file to where nothing is, whole or not at all. Raises `FileExistsError`, `DiskError`."""
-    with _written(target, _appear) as file, open_regular(source, follow=False) as read:
-        shutil.copyfileobj(read, file, CHUNK_BYTES)
+
+    def copy(file: BufferedWriter) -> None:
+        with open_regular(source, follow=False) as read:
+            shutil.copyfileobj(read, file, CHUNK_BYTES)
+
+    _put(target, copy, _appear)
 
 
-@contextlib.contextmanager
-def _written(path: Path, publish: Callable[..., None], *, lasting: bool = True) -> Iterator[BufferedWriter]:
-    """A file beside `path`, which `publish` gives that name when the block ends well; else it is gone."""
-    temporary = temporary_beside(path)
-    try:
-        with opened(path.parent) as folder:
+def _put(
+    path: Path,
+    fill: Callable[[BufferedWriter], object],
+    publish: Callable[..., None],
+    *,
+    lasting: bool = True,
+    needed: int = 0,
+) -> None:
+    """Has `fill` write a file beside `path`, to which `publish` gives that name; where one of them fails, it is gone."""
+
+    def put() -> None:
+        temporary = temporary_beside(path)
+        if not path.parent.name.endswith(_TEMPORARY) and _is_lost(path.parent):
+            make_directory(path.parent)
+        with _named(path), opened(path.parent) as folder:
             try:
                 with new_file(temporary) as file:
                     failpoint("write_file.opened")
-                    yield file
+                    fill(file)
                     file.flush()
                     failpoint("write_file.written")
                     if lasting:
@@ -109,6 +92,20 @@ def _written(path: Path, publish: Callable[..., None], *, lasting: bool = True) 
             failpoint("write_file.renamed")
             if lasting:
                 _sync(folder)
+
+    patiently(path, put, needed)
+
+
+def _is_lost(folder: Path) -> bool:
+    """Whether a folder of a run was deleted while the run itself is there."""
+    return not os.path.lexists(folder) and any(os.path.lexists(above / MARKER) for above in folder.parents)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the disk within the block becomes one about `path`, in the person's words."""
+    try:
+        yield
     except FileExistsError:
         raise
     except OSError as error:
@@ -165,8 +162,9 @@ def keep_as(path: Path, kept: Path) -> None:
 def remember(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> bool:
     """Keeps a value that can be had again, in a folder that is made if it is missing; whether the disk took it."""
     try:
-        make_directory(path.parent)
-        write_json(path, value, durable=False)
+        with at_once():
+            make_directory(path.parent)
+            write_json(path, value, durable=False)
     except LoratuiError:
         return False
     return True
@@ -196,14 +194,18 @@ def open_to_write(path: Path, flags: int) -> int:
 
 def make_directory(path: Path) -> None:
     """Creates `path` and its missing parents, for the owner alone. Raises `DiskError`."""
-    try:
-        for missing in reversed([folder for folder in (path, *path.parents) if not os.path.lexists(folder)]):
-            with opened(missing.parent) as folder, contextlib.suppress(FileExistsError):
-                os.mkdir(missing.name, DIRECTORY_MODE, dir_fd=folder)
-        with opened(path):
-            pass
-    except OSError as error:
-        raise disk_error(error, path) from error
+
+    def make() -> None:
+        try:
+            for missing in reversed([folder for folder in (path, *path.parents) if not os.path.lexists(folder)]):
+                with opened(missing.parent) as folder, contextlib.suppress(FileExistsError):
+                    os.mkdir(missing.name, DIRECTORY_MODE, dir_fd=folder)
+            with opened(path):
+                pass
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+    patiently(path, make)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -237,7 +239,12 @@ def publish_directory(temporary: Path, final: Path) -> None:
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final)) from error
                 raise
             failpoint("publish.renamed")
-            _sync(folder)
+            try:
+                _sync(folder)
+            except OSError:
+                # Nobody knows whether the name will last, and nobody has been told of it: the folder is made again.
+                os.rename(final.name, temporary.name, src_dir_fd=folder, dst_dir_fd=folder)
+                raise
             failpoint("publish.done")
     except FileExistsError:
         raise
@@ -258,20 +265,24 @@ def remove_tree(path: Path) -> None:
 
     A missing folder is no error; a link is not followed but refused.
     """
-    try:
-        with opened(path.parent) as folder:
-            if not stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise disk_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
-            doomed = f".{path.name}.{secrets.token_hex(4)}{_REMOVED}"
-            os.rename(path.name, doomed, src_dir_fd=folder, dst_dir_fd=folder)
-            failpoint("remove.renamed")
-            _sync(folder)
-            shutil.rmtree(doomed, dir_fd=folder)
-            failpoint("remove.done")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise disk_error(error, path) from error
+
+    def remove_it() -> None:
+        try:
+            with opened(path.parent) as folder:
+                if not stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise disk_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
+                doomed = f".{path.name}.{secrets.token_hex(4)}{_REMOVED}"
+                os.rename(path.name, doomed, src_dir_fd=folder, dst_dir_fd=folder)
+                failpoint("remove.renamed")
+                _sync(folder)
+                shutil.rmtree(doomed, dir_fd=folder)
+                failpoint("remove.done")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+    patiently(path, remove_it)
 
 
 def sweep_leftovers(path: Path, *, temporary: bool = True) -> int:

@@ -57,6 +57,11 @@ class DiskError(LoratuiError):
 
     exit_code = ExitCode.DISK
 
+    def __init__(self, message: str, remedy: str = "", *, number: int = 0) -> None:
+        super().__init__(message, remedy)
+        self.number = number
+        """The system's number of the error (errno); 0 for an error that the system does not know of."""
+
 
 class NotFiniteError(LoratuiError):
     """A loss, gradient, latent or embedding is NaN or infinite."""

@@ -33,7 +33,7 @@ def home_of_the_test(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     """An empty home, so that nothing of the person's is read or written."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
-    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("LORATUI_HOME", str(home / "loratui"))
     return home

@@ -200,9 +200,10 @@ WRITES = {
     ): "a partial download and a lock of the hub's cache, written in place so that they go on",
     ("engine/machine/hub_fetch.py", ".symlink_to"): "the hub's cache has links where the library makes them",
     ("engine/machine/hub_fetch.py", ".replace"): "puts such a link in its place; a content goes through durable.move",
-    ("engine/runs/events.py", "os.fsync"): "of the log, which durable.open_to_write opened",
+    ("engine/runs/event_log.py", "os.fsync"): "of the log, which durable.open_to_write opened",
     ("engine/dataset/prepared_copy.py", "shutil.copyfileobj"): "into a file of durable.new_file",
     ("tui/cli.py", "os.open"): "the null device",
+    ("engine/runs/supervisor.py", "os.open"): "the null device",
     ("tui/commands/check.py", "tempfile.TemporaryDirectory"): "a zip is looked at and forgotten",
     (
         "engine/training/together.py",

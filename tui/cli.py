@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return _explain(error)
-        from loratui.engine.durable import disk_error
+        from loratui.engine.disk_errors import disk_error
 
         _drop_output()
         return _explain(disk_error(error, error.filename or "the output"))

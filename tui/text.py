@@ -25,6 +25,7 @@ STATUS_SIGNS: dict[str, str] = {
     "running": "●",
     "finishing": "◐",
     "stalled": "◌",
+    "waiting": "◍",
     "paused": "‖",
     "stopped": "■",
     "done": "✔",
@@ -38,6 +39,7 @@ STATUS_TONES: dict[str, str] = {
     "running": "$accent",
     "finishing": "$success",
     "stalled": "$warning",
+    "waiting": "$warning",
     "paused": "$muted",
     "stopped": "$muted",
     "done": "$success",
@@ -52,7 +54,13 @@ _LONGEST_S = 1e10
 
 def stands(status: str) -> str:
     """How a run stands, as what follows its name: `is running`, `has failed`, `was interrupted`."""
-    return {"failed": "has failed", "interrupted": "was interrupted", "stalled": "has stalled"}.get(status, f"is {status}")
+    words = {
+        "failed": "has failed",
+        "interrupted": "was interrupted",
+        "stalled": "has stalled",
+        "waiting": "waits for its disk",
+    }
+    return words.get(status, f"is {status}")
 
 
 def money_range(low: float, high: float, between: str = " to ") -> str:

@@ -15,6 +15,7 @@ from loratui.engine import durable, words
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset import decoding, file_kinds
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.limits import CHUNK_BYTES, FOLDER_FILES, IMAGE_FILE_BYTES, LIST_FILE_BYTES
@@ -76,7 +77,7 @@ def unpack(archive: Path, target: Path) -> Path:
             if left_out:
                 durable.write_json(_inner(building) / RECORD, left_out, durable=False)
     except OSError as error:
-        raise durable.disk_error(error, target) from error
+        raise disk_error(error, target) from error
     return _inner(target)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from loratui.engine import durable
 from loratui.engine.dataset import captions
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, DiskError
 from loratui.engine.words import count
 
@@ -61,7 +62,7 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
             _bring_back(scan.root, kept, targets)
             raise
     except (DiskError, OSError) as error:
-        told = error if isinstance(error, DiskError) else durable.disk_error(error, error.filename or scan.root)
+        told = error if isinstance(error, DiskError) else disk_error(error, error.filename or scan.root)
         raise DiskError(told.message, _COPY) from error
     return Saved(len(targets), kept)
 

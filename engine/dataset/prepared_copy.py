@@ -19,6 +19,7 @@ from loratui.engine.dataset.caption_words import whole_words
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.untrusted import read_json
@@ -110,7 +111,7 @@ def make_copy(
     except decoding.ImageError as error:
         raise DatasetError(str(error), "The folder changed while it was copied; start again.") from error
     except OSError as error:
-        raise durable.disk_error(error, target) from error
+        raise disk_error(error, target) from error
 
 
 def read_history(folder: Path) -> History | None:

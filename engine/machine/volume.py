@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,19 +43,46 @@ def is_local(folder: Path, mounts: Path = MOUNTS) -> bool:
     return _kinds(mounts).get(f"{os.major(device)}:{os.minor(device)}", "") in _LOCAL
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What the system says of the volume on which a path lies. A quota is not in it."""
+
+    free: int
+    """Bytes that this account can write."""
+    names_left: bool
+    """Whether new files can be made, whatever their size."""
+    read_only: bool
+    device: int
+
+    def lacks(self, needed: int) -> bool:
+        """Whether it cannot take so many bytes now."""
+        return self.read_only or not self.names_left or self.free < max(needed, 1)
+
+
+def volume_of(path: str | os.PathLike[str]) -> Volume | None:
+    """The volume of a path, or of where it would be made; None where the system does not say."""
+    existing = next((place for place in (Path(path), *Path(path).parents) if os.path.lexists(place)), None)
+    try:
+        if existing is None:
+            return None
+        found, device = os.statvfs(existing), existing.stat().st_dev
+    except OSError:
+        return None
+    free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+    names_left = not found.f_files or (found.f_ffree if os.geteuid() == 0 else found.f_favail) > 0  # some have no such count
+    return Volume(free * found.f_frsize, names_left, bool(found.f_flag & os.ST_RDONLY), device)
+
+
 def trouble(folder: Path) -> str:
     """Why the volume of a folder takes no writes now, as a sentence; empty where it does, or where it cannot be asked."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
+    found = volume_of(folder)
+    if found is None:
         return ""
-    if found.f_flag & os.ST_RDONLY:
+    if found.read_only:
         return "Its volume is read-only now."
-    if found.f_bavail * found.f_frsize < _LEAST_BYTES:
+    if found.free < _LEAST_BYTES:
         return "Its volume is full."
-    if found.f_files and not found.f_favail:
-        return "Its volume has no room for another file (no free inodes)."
-    return ""
+    return "" if found.names_left else "Its volume has no room for another file (no free inodes)."
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ from typing import Any
 
 from loratui.engine import durable
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.untrusted import read_json
 
 FORMAT = 1

@@ -108,11 +108,12 @@ class EtaEstimator:
         """A trainer starts at `ts`: the time before it does not count. The rate is kept until there is a new one."""
         self.trainer, self.last_ts = _OfTrainer(), ts
 
-    def tick(self, ts: float, longest_s: float = LONGEST_SILENCE_S) -> None:
-        """Any event: the trainer worked since the event before it; a gap counts as at most `longest_s`."""
+    def tick(self, ts: float, longest_s: float = LONGEST_SILENCE_S, *, waited: bool = False) -> None:
+        """Any event: the trainer worked since the event before it; a gap counts as at most `longest_s`. Time in which it `waited` is
+        paid for, but says nothing about the time left."""
         if self.last_ts is not None:
             passed = min(max(0.0, ts - self.last_ts), longest_s)
-            self.trainer.pending_s += passed
+            self.trainer.pending_s += 0.0 if waited else passed
             self.worked_s += passed
         self.last_ts = ts
 

@@ -1,23 +1,17 @@
-"""The event log of a run: one writer appends checked JSON lines, any number of readers follow it."""
+"""The event log of a run as its readers see it: checked JSON lines, which one writer appends (`event_log`)."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import re
-import threading
-import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from loratui.engine.durable import disk_error, open_to_write, write_all
-from loratui.engine.runs.ages import up_s
 from loratui.engine.untrusted import finite, leads_out, open_regular, parse_json
 from loratui.engine.words import both_ends
 
@@ -42,6 +36,8 @@ EVENT_TYPES: dict[str, str] = {
     "probe_finished": "one real step was measured before the start, in a temporary run",
     "base_read": "the untouched base was shown images with known noise: what it answered, and what it was probably mistaken in",
     "memory_plan_failed": "GPU memory ran out with a memory plan, and which plan the next trainer takes",
+    "disk_waiting": "the disk does not take what must be written, so the run waits; why, and what can be deleted",
+    "disk_resumed": "the disk takes it again, and the run goes on",
     "run_failed_with": "the trainer is about to end with this error",
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",
@@ -58,10 +54,8 @@ _STEP = b'"type":"step"'
 _USUAL_LINE = 180
 """Bytes of a step."""
 
-_OWN_FIELDS = frozenset({"v", "seq", "ts", "up", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
 _CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
-_SHORTEST_LINE = 32
 _LONGEST_LINE = 1 << 20
 _LONGEST_TEXT = 2000
 _LARGEST_COUNT = (1 << 53) - 1
@@ -134,112 +128,6 @@ class EventBatch:
     offset: int
     """Byte offset behind the last complete line, for the next read."""
     skipped: int
-
-
-class EventLog:
-    """The writing end. One process at a time holds it; its threads may share it."""
-
-    def __init__(self, path: Path, fd: int, next_seq: int, torn: bool) -> None:
-        self._path = path
-        self._fd = fd
-        self._next_seq = next_seq
-        self._torn = torn
-        self._lost = 0
-        self._last_write = time.monotonic()
-        self._mutex = threading.Lock()
-        self.on_written: Callable[[Event, int], None] | None = None
-        """Called with each event that reached the log, as a reader finds it, and with the byte at which its line begins.
-        One call at a time, in the order of the log."""
-
-    @classmethod
-    def open(cls, path: Path) -> EventLog:
-        """Opens or creates the log and goes on with its numbering. Raises `DiskError`."""
-        try:
-            fd = open_to_write(path, os.O_RDWR | os.O_APPEND)
-            size = os.fstat(fd).st_size
-            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-        except OSError as error:
-            raise disk_error(error, path) from error
-        log = cls(path, fd, 1, torn)
-        # First the newline: the torn line may lack nothing else, and then its number is taken.
-        with contextlib.suppress(OSError):
-            log._end_torn_line()
-        last = last_events(path)
-        if last:
-            log._next_seq = last[-1].seq + (2 if log._torn else 1)
-        elif size > MOST_TAIL:  # none of the lines at its end is ours; no number before them is as high as this
-            log._next_seq = size // _SHORTEST_LINE
-        return log
-
-    def append(self, type: str, *, durable: bool = False, **fields: Any) -> int:
-        """Writes one event and returns its `seq`.
-
-        A disk that is full or failing costs the event, not the run: lost events are counted, and a warning with their number
-        is written once there is space again. With `durable` the log is on the disk on return, and failing is a `DiskError`.
-        """
-        assert type in EVENT_TYPES, type
-        assert not _OWN_FIELDS & fields.keys(), sorted(_OWN_FIELDS & fields.keys())
-        with self._mutex:
-            if self._lost:
-                self._report_lost()
-            return self._append(type, fields, durable)
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def quiet_s(self) -> float:
-        """Seconds since something was last written here; a heartbeat is due after 5."""
-        return time.monotonic() - self._last_write
-
-    def close(self) -> None:
-        """Closes the file; a second call does nothing."""
-        with self._mutex:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
-
-    def __enter__(self) -> EventLog:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _append(self, type: str, fields: Mapping[str, Any], lasting: bool) -> int:
-        seq = self._next_seq
-        line = encode(type, seq, time.time(), fields, up_s())
-        self._next_seq += 1
-        try:
-            self._end_torn_line()
-            self._torn = True
-            write_all(self._fd, line)
-            self._torn = False
-            if lasting:
-                os.fsync(self._fd)
-        except OSError as error:
-            self._lost += 1
-            if lasting:
-                raise disk_error(error, self._path) from error
-        else:
-            self._last_write = time.monotonic()
-            if self.on_written is not None and (event := decode(line)):
-                self.on_written(event, os.lseek(self._fd, 0, os.SEEK_CUR) - len(line))
-        return seq
-
-    def _end_torn_line(self) -> None:
-        if self._torn:
-            write_all(self._fd, b"\n")
-            self._torn = False
-
-    def _report_lost(self) -> None:
-        lost, self._lost = self._lost, 0
-        seq = self._next_seq
-        message = f"{lost} event{'s' if lost > 1 else ''} could not be written to the log."
-        self._append("warning", {"code": "events_lost", "message": message, "remedy": "Free some disk space."}, False)
-        if self._lost:
-            self._lost, self._next_seq = lost, seq
 
 
 def encode(type: str, seq: int, ts: float, fields: Mapping[str, Any], up: float = 0.0) -> bytes:

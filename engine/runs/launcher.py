@@ -9,6 +9,7 @@ import threading
 import time
 
 from loratui.engine import children, durable
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import contents, lock, ownership
 from loratui.engine.runs.directory import RunDirectory
@@ -53,7 +54,7 @@ def _start(run: RunDirectory, job: str, actions: str, ready: int) -> subprocess.
     try:
         output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
     except OSError as error:
-        raise durable.disk_error(error, run.supervisor_log) from error
+        raise disk_error(error, run.supervisor_log) from error
     try:
         return children.start(
             children.command(

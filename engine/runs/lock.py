@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from loratui.engine.durable import disk_error, open_to_write, remove, remove_tree
+from loratui.engine.disk_errors import disk_error
+from loratui.engine.durable import open_to_write, remove, remove_tree
 from loratui.engine.errors import UsageError
 from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs.clock import zone

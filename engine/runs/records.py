@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from loratui.engine.runs.events import Event
+from loratui.engine.words import size
 
 Record = TypeVar("Record")
 
@@ -148,6 +149,40 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletable:
+    """Something on a run's volume that is not needed for it."""
+
+    what: str
+    bytes: int
+    command: str
+    """What deletes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a run waits for its disk."""
+
+    ts: float
+    """Since when."""
+    reason: str
+    remedy: str
+    error: str
+    """The system's name of the error, such as `ENOSPC`."""
+    place: str
+    """The file that could not be written."""
+    needed_bytes: int
+    """What the write takes, as far as known."""
+    free_bytes: int | None
+    deletable: tuple[Deletable, ...] = ()
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        found = ", ".join(f"{one.what} ({size(one.bytes)}: {one.command})" for one in self.deletable)
+        return f"{self.remedy} Not needed for it: {found}." if found else self.remedy
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What the machine did when it was looked at last; None is what it does not tell."""
 
@@ -200,6 +235,14 @@ def _value(field: dataclasses.Field[Any], event: Event) -> Any:
     return field.default if value == "" and field.default is not dataclasses.MISSING else value
 
 
+def _all_of(kind: type[Record], event: Event, name: str) -> tuple[Record, ...]:
+    """The records in a list of objects."""
+    listed = event.get(name)
+    tables = [table for table in listed if isinstance(table, dict)] if isinstance(listed, list) else []
+    return tuple(record(kind, Event(event.type, event.seq, event.ts, table)) for table in tables[:_MOST_LISTED])
+
+
+_MOST_LISTED = 20
 _PATHS = ("path", "file")
 _BY_TYPE: dict[str, Callable[[Event, str], Any]] = {
     "str": Event.text,
@@ -209,6 +252,7 @@ _BY_TYPE: dict[str, Callable[[Event, str], Any]] = {
     "float | None": Event.number,
     "bool": lambda event, name: event.get(name) is True,
     "tuple[str, ...]": Event.texts,
+    "tuple[Deletable, ...]": lambda event, name: _all_of(Deletable, event, name),
     "tuple[str, ...] | None": lambda event, name: event.texts(name) or None,
 }
 """By the types of fields as they are written above."""

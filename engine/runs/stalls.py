@@ -31,7 +31,7 @@ def usual_s(state: RunState) -> float:
 
 def words(state: RunState, idle_s: float) -> str:
     """What a trainer that has got no further for so long is stalled at; "" for one that is not."""
-    if idle_s <= usual_s(state):
+    if idle_s <= usual_s(state) or state.waiting is not None:  # what a disk that is full explains
         return ""
     waited = round_about(idle_s)
     if state.phase == "training" and state.stepped and state.eta.shown:

@@ -13,7 +13,7 @@ from loratui.engine.runs import ages
 from loratui.engine.runs.changes import Changes
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Action, Ending, Failure, Machine, Progress, TrainerEnd, Warning, record
+from loratui.engine.runs.records import Action, Ending, Failure, Machine, Progress, TrainerEnd, Waiting, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
 
@@ -24,6 +24,7 @@ _RECORDS: dict[str, tuple[str, type]] = {
     "run_failed_with": ("error", Failure),
     "trainer_ended": ("trainer_end", TrainerEnd),
     "run_finished": ("ending", Ending),
+    "disk_waiting": ("waiting", Waiting),
 }
 """Type of event -> the field that holds the record of the last one."""
 
@@ -155,6 +156,8 @@ class RunState:
     """What the trainer said before it ended with an error."""
     trainer_end: TrainerEnd | None = None
     """How the last trainer ended; None while one works."""
+    waiting: Waiting | None = None
+    """Why it waits for its disk; None while that takes what is written."""
     ending: Ending | None = None
     """The last word on the run; None while it goes on."""
     actions: tuple[Action, ...] = ()
@@ -199,7 +202,7 @@ class RunState:
         if event.type not in _NO_WORK:
             self.work_seq, self.work_ts, self.work_up = event.seq, event.ts, event.up
         if event.type != "trainer_started":  # nobody worked between two trainers
-            self.eta.tick(event.at, longest_silence_s)
+            self.eta.tick(event.at, longest_silence_s, waited=self.waiting is not None)
         if event.type in _RECORDS:
             name, kind = _RECORDS[event.type]
             setattr(self, name, record(kind, event))
@@ -237,7 +240,7 @@ class RunState:
             self.failed_plans = ()
         self.phase, self.text, self.progress = "", "", None
         self.leaving, self.stepped, self.final, self.ending, self.next_plan, self.actions = "", False, False, None, "", ()
-        self.image_since = self.error = self.trainer_end = None
+        self.image_since = self.error = self.trainer_end = self.waiting = None
         self.eta.restart(event.at)
 
     def _on_phase_changed(self, event: Event) -> None:
@@ -307,13 +310,17 @@ class RunState:
         if command in LEAVING and event.get("ok") is True:
             self.leaving = command
 
+    def _on_disk_resumed(self, event: Event) -> None:
+        del event
+        self.waiting = None
+
     def _on_trainer_ended(self, event: Event) -> None:
         del event
-        self.phase, self.progress = "", None
+        self.phase, self.progress, self.waiting = "", None, None
 
     def _on_run_finished(self, event: Event) -> None:
         del event
-        self.phase, self.progress, self.image_since, self.actions = "", None, None, ()
+        self.phase, self.progress, self.image_since, self.actions, self.waiting = "", None, None, (), None
 
     def _on_action(self, event: Event) -> None:
         new = record(Action, event)

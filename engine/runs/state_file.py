@@ -8,9 +8,11 @@ import time
 from typing import Any
 
 from loratui.engine import durable
+from loratui.engine.disk_errors import at_once
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import Event, EventLog, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.tail import Tail
@@ -48,8 +50,8 @@ class StateWriter:
                 self.write()
 
     def write(self) -> None:
-        """Writes the file now, if there is news. A full disk is no error here: the log is the truth."""
-        with self._mutex, contextlib.suppress(DiskError, UsageError):
+        """Writes the file now, if there is news. A full disk is no error here, nor waited for: the log is the truth."""
+        with self._mutex, contextlib.suppress(DiskError, UsageError), at_once():
             if self._at is not None:
                 self._written_at = time.monotonic()
                 body = {"v": FORMAT, "at": self._at, **self.state.to_json()}

@@ -18,12 +18,12 @@ from pathlib import Path
 from types import FrameType
 
 from loratui.engine import children, durable
-from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
 from loratui.engine.runs import ages, contents, control, lock, watchdog
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.logs import log_tail, where_it_was
 from loratui.engine.runs.outcomes import (
     LONGER_EACH_TIME,
@@ -40,6 +40,7 @@ from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.when_finished import start as when_finished
 
+_SAY_EVERY_S = 1.0
 _RESTART_AFTER_S = 1.0
 """The first pause: it makes a trainer that dies at once cheap, without costing a real restart anything."""
 
@@ -100,6 +101,8 @@ class _Supervisor:
         self._restarted_at: deque[float] = deque(maxlen=MOST_AN_HOUR)
         self._words = words_of(job, run.name)
         self._stop_asked = False
+        self._unsaid: list[tuple[str, dict[str, object]]] = []
+        """Events that no volume has taken."""
         self._child = 0
         """Pid of a trainer that is not yet reaped, so that a signal can never hit another process; 0 without one."""
 
@@ -117,6 +120,7 @@ class _Supervisor:
         )
         if self._job == "train":
             self.carry_out_actions("left")
+        self._say_the_rest()
         return finish.exit_code
 
     def prepare(self) -> None:
@@ -239,7 +243,10 @@ class _Supervisor:
             if os.read(gate, 1) != b"g":
                 os.kill(os.getpid(), signal.SIGTERM)
             null = os.open(os.devnull, os.O_RDONLY)
-            output = durable.open_to_write(self._run.trainer_log, os.O_WRONLY | os.O_APPEND)
+            try:
+                output = durable.open_to_write(self._run.trainer_log, os.O_WRONLY | os.O_APPEND)
+            except OSError:  # a full disk: what the trainer prints is worth less than the run
+                output = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0)
             os.dup2(output, 1)
             os.dup2(output, 2)
@@ -303,13 +310,33 @@ class _Supervisor:
     def _record(self, type: str, **fields: object) -> None:
         """One event; the log is opened for it alone, since the trainer has written meanwhile.
 
-        A log that cannot be written must not end the run: supervisor.log has the event then.
+        A log that cannot be written must not end the run: the event is kept on another volume, or here until there is room.
         """
+        self._unsaid.append((type, fields))
+        self._say()
+
+    def _say(self) -> None:
+        """Writes the events that are kept here."""
         try:
             with EventLog.open(self._run.events_of(self._job)) as log:
-                log.append(type, durable=True, **fields)
+                while self._unsaid:
+                    type, fields = self._unsaid[0]
+                    try:
+                        log.append(type, durable=True, **fields)
+                    except DiskError as error:
+                        print(f"{type} {fields} was not logged: {error}", file=sys.stderr, flush=True)
+                        if not log.is_kept:
+                            return
+                    del self._unsaid[0]
         except LoratuiError as error:
-            print(f"{type} {fields} was not logged: {error}", file=sys.stderr, flush=True)
+            print(f"{[type for type, _ in self._unsaid]} was not logged: {error}", file=sys.stderr, flush=True)
+
+    def _say_the_rest(self) -> None:
+        """Waits for room for the last word, which no other volume takes; until a signal, or the end of the run's folder."""
+        self._stop_asked = self._stop_asked and not self._unsaid
+        while self._unsaid and not self._stop_asked and self._run.path.is_dir():
+            time.sleep(_SAY_EVERY_S)
+            self._say()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

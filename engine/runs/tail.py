@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from loratui.engine.runs import aside
 from loratui.engine.runs.events import EventBatch, read_events, skim_events
 
 READ_BYTES = 1 << 18
@@ -28,6 +30,8 @@ class Tail:
         self.offset = offset
         self.restarted = False
         """Whether the last `read` began again from the start."""
+        self._told = 0
+        """The last event that was given before it was in the log."""
 
     @property
     def size(self) -> int:
@@ -38,16 +42,24 @@ class Tail:
             return 0
 
     def read(self) -> EventBatch:
-        """The next events; an empty batch at the end of the log. A log that cannot be read now is an empty batch."""
+        """The next events, also those that the disk of the run does not take now, each once; an empty batch at their end.
+
+        A log that cannot be read now has no more.
+        """
         self.restarted = False
         try:
             if self.offset and self.path.stat().st_size < self.offset:
-                self.offset, self.restarted = 0, True
+                self.offset, self.restarted, self._told = 0, True, 0
             batch = read_events(self.path, self.offset, READ_BYTES)
         except OSError:
-            return EventBatch((), self.offset, 0)
-        self.offset = batch.offset
-        return batch
+            batch = EventBatch((), self.offset, 0)
+        at_end, self.offset = batch.offset == self.offset, batch.offset
+        events = tuple(event for _, event in aside.unsaid(self.path)) if at_end else batch.events
+        if self._told:
+            events = tuple(event for event in events if event.seq > self._told)
+        if at_end and events:
+            self._told = events[-1].seq
+        return replace(batch, events=events)
 
     def glance(self) -> Iterator[tuple[EventBatch, int]]:
         """The past up to the present end of the log, and of its frequent events only each so many-th, which is the number
@@ -65,6 +77,9 @@ class Tail:
                 yield batch, keep_every
             if self.offset == before:
                 return
+        batch = self.read()
+        if batch.events:
+            yield batch, 1
 
     def drain(self) -> Iterator[EventBatch]:
         """Batches up to the present end of the log."""

@@ -16,7 +16,7 @@ from loratui.engine.runs.outcomes import words_of
 from loratui.engine.runs.records import Ending
 from loratui.engine.runs.state import RunState
 
-Status = Literal["starting", "running", "finishing", "paused", "stopped", "done", "failed", "interrupted", "stalled"]
+Status = Literal["starting", "running", "finishing", "paused", "stopped", "done", "failed", "interrupted", "stalled", "waiting"]
 Certainty = Literal["sure", "likely"]
 
 _GOOD_ENDINGS: tuple[Status, ...] = ("done", "paused", "stopped")
@@ -59,7 +59,7 @@ class Verdict:
     @property
     def active(self) -> bool:
         """Whether a process works on it."""
-        return self.status in ("starting", "running", "finishing", "stalled")
+        return self.status in ("starting", "running", "finishing", "stalled", "waiting")
 
     @property
     def resumable(self) -> bool:
@@ -140,6 +140,8 @@ def _alive(found: Evidence) -> Verdict:
     state = found.state
     if state.ending is not None and state.actions and found.owner is not None and state.last_ts >= found.owner.since:
         return _finishing(state, state.ending)
+    if state.waiting is not None and not found.unsupervised:
+        return Verdict("waiting", state.waiting.reason, state.waiting.advice)
     # What a trainer writes when it pauses or stops may take long, and it says nothing meanwhile.
     busy = not state.told or state.phase == "loading" or bool(state.leaving)
     reason = ""

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable
-from loratui.engine.errors import CannotPinError, ExitCode, LoratuiError, MemoryPlanFailedError
+from loratui.engine import disk_errors, durable
+from loratui.engine.errors import CannotPinError, DiskError, ExitCode, LoratuiError, MemoryPlanFailedError
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.jobs import SUPERVISED
 from loratui.engine.machine import hardware
@@ -27,7 +27,8 @@ from loratui.engine.machine.gpu_faults import fault_in
 from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.disk_wait import DiskWait
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.runs.watchdog import STACK_SIGNALS
 from loratui.engine.secrecy import hidden
@@ -56,7 +57,9 @@ def main(argv: list[str] | None = None) -> int:
         return _follow(run, world, requests)
     try:
         together.hold(run, world)
-        log = EventLog.open(run.events_of(args.job))
+        disk = DiskWait(run, requests.ends)
+        disk_errors.install(disk)
+        log = disk.log = EventLog.open(run.events_of(args.job))
     except LoratuiError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)
@@ -72,6 +75,13 @@ def main(argv: list[str] | None = None) -> int:
             return int(interrupted.exit_code)
         except MemoryPlanFailedError as error:
             return int(error.exit_code if error.another else _tell(error, report))
+        except DiskError as error:
+            ending = requests.ending
+            if ending is None:
+                traceback.print_exc()
+                return int(_tell(error, report))
+            requests.acknowledge_ending(f"{error.message} Nothing new was saved.")
+            return int(ending)
         except Exception as error:
             traceback.print_exc()
             if isinstance(error, together.LeftAloneError):

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loratui.engine.disk_errors import may_be_left_out
+from loratui.engine.errors import DiskError
 from loratui.engine.families.model import Model
 from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
@@ -131,10 +133,10 @@ class Artifacts:
 
             try:
                 plan = partial(sample_plan, settings, self.texts, prompt, seed)
-                with self.ema.swapped_in():
+                with self.ema.swapped_in(), may_be_left_out():
                     write_sample(self.job.run.path / relative, self.model, self.adapter, plan, 1.0, on_step)
             except Exception as error:
-                if is_gpu_lost(error):
+                if is_gpu_lost(error) or (isinstance(error, DiskError) and self.control.ending is not None):
                     raise
                 self.report.warn("sample_failed", reason=_why_sample_failed(error))
                 return False

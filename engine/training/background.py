@@ -5,7 +5,13 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
+
+from loratui.engine import disk_errors
+
+_LOOK_S = 0.2
+"""How often a person's wish to end is looked for while a job may wait for the disk."""
 
 
 class Background:
@@ -33,6 +39,8 @@ class Background:
         """Waits for all jobs. Raises the error of the first that failed, when all are done."""
         failed: BaseException | None = None
         while self._jobs:
+            while not futures.wait([self._jobs[0]], _LOOK_S).done:
+                disk_errors.look()
             error = self._jobs.popleft().exception()
             failed = failed or error
         if failed is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from loratui.engine.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
+from loratui.engine.disk_errors import patiently
+from loratui.engine.durable import building, failpoint, make_directory, remove_tree, sweep_leftovers, write_file, write_json
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs.checkpoint_files import (
     ADAPTER,
@@ -58,13 +61,6 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
     Raises `DiskError`, also if the disk returns other data than was written.
     """
     final = run.checkpoint(checkpoint.position.step)
-    if final.exists():
-        try:
-            verify(final)
-        except BadCheckpointError:
-            remove_tree(final)
-        else:
-            return final, sum(file.stat().st_size for file in final.iterdir())
     state = {
         "format": FORMAT,
         "position": asdict(checkpoint.position),
@@ -80,6 +76,20 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
     }
     if checkpoint.shipped:
         files[SHIPPED] = _packed(checkpoint.shipped)
+    size = sum(map(len, files.values()))
+    return final, patiently(final, partial(_build, final, files), size)
+
+
+def _build(final: Path, files: Mapping[str, memoryview]) -> int:
+    """Makes the folder of a checkpoint of its files, where there is no good one, and returns their bytes. Raises `DiskError`."""
+    if final.exists():
+        try:
+            verify(final)
+        except BadCheckpointError:
+            remove_tree(final)
+        else:
+            return sum(file.stat().st_size for file in final.iterdir())
+    make_directory(final.parent)
     with building(final) as folder:
         for name, data in files.items():
             failpoint(f"checkpoint.{name}")
@@ -88,8 +98,8 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
         failpoint("checkpoint.manifest")
         write_json(folder / MANIFEST, {"format": FORMAT, "files": rows}, durable=False)
     if not all(_holds(final / name, row["bytes"], row["sha256"]) for name, row in rows.items()):
-        raise DiskError(f"{final}: the disk returned other data than was written.", "Check the volume.")
-    return final, sum(map(len, files.values()))
+        raise DiskError(f"{final}: the disk returned other data than was written.", "Check the volume.", number=errno.EIO)
+    return sum(map(len, files.values()))
 
 
 def verify(folder: Path) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -65,6 +66,12 @@ class ControlQueue:
                 self._ending = command
             else:
                 self._asked.append(command)
+
+    def ends(self) -> bool:
+        """Whether the run is to end; for whoever waits, in any thread. Commands are read by the main thread alone."""
+        if threading.current_thread() is threading.main_thread():
+            self.poll()
+        return self.ending is not None
 
     @property
     def ending(self) -> ExitCode | None:

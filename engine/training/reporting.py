@@ -11,7 +11,8 @@ from typing import Any
 from loratui.engine.findings import Finding
 from loratui.engine.limits import disk_is_low
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
-from loratui.engine.runs.events import EventLog, finite_fields
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import finite_fields
 from loratui.engine.words import GIB
 
 HEARTBEAT_AFTER_S = 5.0

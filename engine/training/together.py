@@ -25,7 +25,7 @@ from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.words import count
 from loratui.presets.schema import Settings
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine import disk_errors
+from loratui.engine.errors import DiskError, ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
@@ -29,6 +30,8 @@ from loratui.engine.training.optimizer_steps import OptimizerSteps
 from loratui.engine.training.progress import Progress
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
+
+_LOOK_S = 0.1
 
 
 class Trainer:
@@ -57,8 +60,13 @@ class Trainer:
             self._set_up()
         self.artifacts.checkpoints.begin()
         try:
-            with contextlib.suppress(Interrupted):  # it cuts off only what is discarded: a sample, or a window without its step
+            try:
                 self._train()
+            except Interrupted:
+                pass  # it cuts off only what is discarded: a sample, or a window without its step
+            except DiskError:
+                if self.control.ending is None:
+                    raise  # else a person ends a run that waits for its disk
             if self.control.ending is not None and self.at != self.progress.total:
                 return self._end_early(self.control.ending)
             self._finish()
@@ -198,6 +206,8 @@ class Trainer:
     def _must_end(self, window: AccumulationWindow) -> bool:
         """Carries out the commands; True if the run must end before this window. The writer decides for all processes, so they
         end at the same step. Raises what went wrong with a checkpoint."""
+        while disk_errors.is_waiting():  # the writer of checkpoints: no more work is put at risk
+            time.sleep(_LOOK_S)
         self.artifacts.checkpoints.background.look()
         if self.job.world.is_writer and not self._serve_commands():
             last = self.overrides.stop_after_epoch  # which a command may just have taken back
@@ -283,7 +293,8 @@ class Trainer:
     def _record_times_shown(self, image_step: int) -> None:
         """Records how often each image was shown; a failure to write does not end the run."""
         try:
-            record_times_shown(self.job.run, self.settings, image_step)
+            with disk_errors.may_be_left_out():
+                record_times_shown(self.job.run, self.settings, image_step)
         except LoratuiError as error:
             self.report.warn("ledger_not_written", problem=error.message, remedy=error.remedy)
 
@@ -307,12 +318,24 @@ class Trainer:
 
     def _end_early(self, ending: ExitCode) -> ExitCode:
         self.report.phase("saving", "Saving a checkpoint")
-        self._checkpoint("stopping", wait=True)
-        if self.at.step and not self.artifacts.has_lora(self.at):
-            self._write_lora()
+        try:
+            self._checkpoint("stopping", wait=True)
+            if self.at.step and not self.artifacts.has_lora(self.at):
+                self._write_lora()
+        except DiskError as error:
+            return self._end_unsaved(ending, error)
         if self.control.stopped_as_wished:
             self.overrides.forget_the_end()
         self.control.acknowledge_ending(f"Saved at step {self.at.step}.")
+        return ending
+
+    def _end_unsaved(self, ending: ExitCode, error: DiskError) -> ExitCode:
+        """Ends a run as asked, whose disk takes nothing."""
+        saved = self.job.run.last_checkpoint_step()
+        self.report.warn("ended_unsaved", problem=error.message, step=self.at.step, saved=saved)
+        self.control.acknowledge_ending(
+            f"{error.message} Step {self.at.step} was not saved; the last checkpoint is of step {saved}."
+        )
         return ending
 
 

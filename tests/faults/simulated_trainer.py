@@ -24,7 +24,8 @@ from loratui.engine.durable import building
 from loratui.engine.runs.checkpoint_files import ADAPTER, MANIFEST, OPTIMIZER, STATE
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import read_events
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.runs.watchdog import STACK_SIGNALS
 

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import Event, EventLog, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.lora_hashes import hashes_of
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state

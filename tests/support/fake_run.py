@@ -15,7 +15,7 @@ from loratui.engine.durable import make_directory, write_json
 from loratui.engine.planning.recipe import effective_toml
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import StateWriter
 from loratui.tui.wizard.demo import demo_draft
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import Event, EventLog, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.control_queue import ControlQueue

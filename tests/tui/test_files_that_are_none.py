@@ -15,7 +15,7 @@ from loratui.engine.errors import DatasetError, DiskError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
 from loratui.engine.runs import changes, control, lock
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.tail import Tail
 from loratui.engine.untrusted import open_regular, read_small

@@ -26,7 +26,8 @@ from loratui.engine.errors import UsageError
 from loratui.engine.planning import base_search, bases
 from loratui.engine.planning.lora_size import denoiser_config, text_encoders_of
 from loratui.engine.runs.directory import list_runs
-from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, EventLog, decode, encode, last_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, decode, encode, last_events
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import summarise_all
 from loratui.engine.runs.tail import Tail

@@ -9,7 +9,7 @@ from fake_run import FakeTrainer, make_run
 from screen_text import shows
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.runs.summary import RunSummary, summarise
@@ -65,7 +65,7 @@ def test_a_trainer_that_starts_again_goes_on_counting_what_the_machine_costs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_800_000.0]
-    monkeypatch.setattr("loratui.engine.runs.events.up_s", lambda: now[0])
+    monkeypatch.setattr("loratui.engine.runs.event_log.up_s", lambda: now[0])
     run = make_run(home)
     for attempt in (1, 2):
         with EventLog.open(run.events) as log:

@@ -64,8 +64,8 @@ def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
     run = next((run for run in active if run.name == shown), active[0] if active else None)
     if run is None:
         return "loratui"
-    if run.status == "stalled":
-        return f"stalled · {run.name} · loratui"
+    if run.status in ("stalled", "waiting"):
+        return f"{run.status} · {run.name} · loratui"
     share = figures.percent(run.state) if run.job == "train" else ""
     return " · ".join(word for word in (share, run.name, "loratui") if word)
 
@@ -85,4 +85,6 @@ def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:
             return Notice(f"✖ {what}{run.name} ended. {why}{run.reason} {run.advice}".rstrip(), "error", run.name)
         case "stalled":
             return Notice(f"! {run.name}: {run.reason}", "warning", run.name)
+        case "waiting":
+            return Notice(f"! {run.name} waits for its disk. {run.reason} {run.advice}", "error", run.name)
     return None

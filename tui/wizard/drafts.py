@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.untrusted import finite, read_json
 from loratui.tui import text
 from loratui.tui.wizard.draft import Draft
@@ -85,12 +86,11 @@ def list_drafts(home: Path) -> list[SavedDraft]:
 
 def delete_draft(home: Path, id: str) -> None:
     """Removes a draft, if it exists. Raises `DiskError`."""
-    from loratui.engine import durable
 
     try:
         _path(home, id).unlink(missing_ok=True)
     except OSError as error:
-        raise durable.disk_error(error, _path(home, id)) from error
+        raise disk_error(error, _path(home, id)) from error
 
 
 def write_draft(home: Path, id: str, draft: Draft, step: str, now: float | None = None) -> None:

@@ -15,7 +15,7 @@ from loratui.engine.machine.addresses import blotted
 from loratui.engine.machine.pods import STILL_COSTS, erases, this_pod
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.records import Action
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import StateWriter

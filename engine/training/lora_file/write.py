@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from loratui.engine.disk_errors import patiently
 from loratui.engine.durable import write_file
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.layers import Part
@@ -51,10 +54,15 @@ def write_lora_file(path: Path, changes: Changes, facts: LoraFacts, precision: s
     family = facts.settings.base.family
     tensors = file_tensors(family, changes, facts.layout, DTYPES[precision])
     data = save(tensors, metadata_of(tensors, facts))
+    patiently(path, partial(_write, path, data), len(data))
+    return Written(len(data), check(path, changes, facts, precision), hashes_of(read_header(path), data))
+
+
+def _write(path: Path, data: bytes) -> None:
     write_file(path, data)
     if _written(path, len(data)) != data:
-        raise DiskError(f"{path}: the disk returned other data than was written.", "Check the volume; the checkpoint is good.")
-    return Written(len(data), check(path, changes, facts, precision), hashes_of(read_header(path), data))
+        message = f"{path}: the disk returned other data than was written."
+        raise DiskError(message, "Check the volume; the checkpoint is good.", number=errno.EIO)
 
 
 def _written(path: Path, most: int) -> bytes:

@@ -22,6 +22,7 @@ from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.prepared_copy import RECORD, copy_below, make_copy, read_history
 from loratui.engine.dataset.remedies import Remedy, crop_proposal, proposed
 from loratui.engine.dataset.scan import read_folder, scan
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, DiskError, UsageError
 from loratui.engine.findings import Finding
 from loratui.presets import load_preset, schema
@@ -262,7 +263,7 @@ def test_a_save_that_fails_half_way_brings_everything_back(tmp_path: Path, monke
     def full(path: Path, data: bytes) -> None:
         calls.append(path)
         if len(calls) == 3:
-            raise durable.disk_error(OSError(28, "No space left on device"), path)
+            raise disk_error(OSError(28, "No space left on device"), path)
         write(path, data)
 
     monkeypatch.setattr(durable, "write_file", full)

@@ -14,7 +14,8 @@ import pytest
 from loratui.engine.runs import changes, control
 from loratui.engine.runs.control import Inbox, send
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import EventLog, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import read_events
 
 
 def names_in(folder: Path) -> list[str]:

@@ -19,7 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loratui.engine.errors import DiskError
-from loratui.engine.runs.events import EVENT_TYPES, EventLog, decode, encode, last_events, read_events, skim_events
+from loratui.engine.runs import aside
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import EVENT_TYPES, decode, encode, last_events, read_events, skim_events
 
 names = st.from_regex(r"[a-z][a-z_]{0,12}", fullmatch=True).filter(
     lambda n: n not in ("v", "seq", "ts", "type", "crc", "not_finite", "durable", "self")
@@ -211,24 +213,29 @@ def test_a_full_disk_costs_the_event_not_the_run_and_is_told_later(tmp_path: Pat
     assert [log.append("step", step=i) for i in (1, 2)] == [2, 3]
     with pytest.raises(DiskError, match="disk is full"):
         log.append("checkpoint_written", durable=True, step=2)
+    log.append("heartbeat", phase="training")  # is worth nothing later
+    assert log.is_kept
+    assert [event.seq for _, event in aside.unsaid(path)] == [2, 3, 4], "on another volume"
     monkeypatch.setattr(os, "write", real)
     log.append("step", step=3)
     log.close()
     log.close()
     batch = read_events(path)
-    assert [(e.seq, e.type) for e in batch.events] == [(1, "heartbeat"), (5, "warning"), (6, "step")]
-    assert batch.events[1].get("message").startswith("3 events could not be written")
-    assert batch.skipped == 1
+    kept = [(2, "step"), (3, "step"), (4, "checkpoint_written"), (5, "step")]
+    assert [(e.seq, e.type) for e in batch.events] == [(1, "heartbeat"), *kept]
+    assert batch.skipped == 0
+    assert aside.kept(path) is None
 
 
 def test_the_log_stays_usable_under_a_real_file_size_limit(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs import aside
+from loratui.engine.runs.event_log import EventLog
 log = EventLog.open(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (700, resource.RLIM_INFINITY))
-for i in range(20):
+for i in range(1100):
     log.append("step", step=i)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 log.append("step", step=99)
@@ -237,8 +244,11 @@ log.append("step", step=99)
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=30)
     batch = read_events(path)
     assert batch.events[-1].get("step") == 99
-    assert batch.events[-2].get("code") == "events_lost"
-    assert batch.skipped == 1
+    steps = [event.get("step") for event in batch.events if event.type == "step"]
+    assert steps[:-1] == list(range(len(steps) - 1)), "kept in their order while there was no room"
+    lost = 1100 - len(steps) + 1
+    assert batch.events[-2].get("message") == f"{lost} events could not be written to the log."
+    assert batch.skipped == 0
 
 
 def test_threads_share_a_log(tmp_path: Path) -> None:
@@ -261,7 +271,7 @@ def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
 
 def test_quiet_time_starts_anew_with_each_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("loratui.engine.runs.events.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("loratui.engine.runs.event_log.time.monotonic", lambda: now[0])
     with EventLog.open(tmp_path / "e") as log:
         now[0] = 107.0
         assert log.quiet_s == 7.0

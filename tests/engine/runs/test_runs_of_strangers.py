@@ -15,10 +15,12 @@ import pytest
 
 from loratui.engine import durable
 from loratui.engine.dataset.ledger import read_ledger
+from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, LoratuiError, UsageError
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, open_run
-from loratui.engine.runs.events import Event, EventLog
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.state_file import read_state
@@ -145,7 +147,7 @@ def durable_of(run: RunDirectory, name: str) -> Callable[[], object]:
         try:
             durable.open_to_write(path, os.O_WRONLY)
         except OSError as error:
-            raise durable.disk_error(error, path) from error
+            raise disk_error(error, path) from error
 
     return write
 

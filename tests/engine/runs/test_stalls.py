@@ -10,7 +10,8 @@ import pytest
 
 from loratui.engine.runs import ages, lock, stalls
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import Event, EventLog
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import StateWriter, read_state
 from loratui.engine.runs.summary import summarise
@@ -94,7 +95,7 @@ def run(tmp_path: Path) -> RunDirectory:
 def write(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, jumps: dict[int, float]) -> None:
     """A run of 40 steps, one each half second; at some steps the wall clock is set by so many seconds."""
     wall, up = 1.75e9, ages.up_s() - 20.0
-    monkeypatch.setattr("loratui.engine.runs.events.up_s", lambda: up)
+    monkeypatch.setattr("loratui.engine.runs.event_log.up_s", lambda: up)
     with EventLog.open(run.events) as log:
         state = StateWriter(run, log)
         monkeypatch.setattr(time, "time", lambda: wall)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from loratui.engine.runs import state_file
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import Event, EventBatch, EventLog, decode, encode
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event, EventBatch, decode, encode
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.series import Series
 from loratui.engine.runs.state import RunState

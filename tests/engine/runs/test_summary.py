@@ -9,7 +9,7 @@ import pytest
 
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.runs.summary import summarise, summarise_all
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loratui.engine.runs import tail as tail_module
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.tail import Tail
 

@@ -20,7 +20,8 @@ from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.runs import control
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import read_events
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job

@@ -16,7 +16,7 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe, effective_toml
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job

@@ -15,7 +15,7 @@ from small_runs import MakeRun, every_step, losses, train, weights
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job

@@ -18,7 +18,7 @@ from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.training import setup
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.export import Wanted, export

@@ -17,7 +17,7 @@ from fake_run import FakeTrainer, finished_run, make_run
 
 from loratui.engine.runs import control, lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs, open_run
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.summary import summarise
 from loratui.presets import SHIPPED
 from loratui.tui import cli

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from loratui.engine import durable
 from loratui.engine.dataset import caption_store
+from loratui.engine.disk_errors import disk_error
 from loratui.tui.app import LoratuiApp
 from loratui.tui.dataset.image_screen import DatasetImageScreen
 from loratui.tui.dataset.overview_screen import DatasetScreen
@@ -259,7 +260,7 @@ async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes, **_: object) -> None:
-        raise durable.disk_error(OSError(28, "No space left on device"), path)
+        raise disk_error(OSError(28, "No space left on device"), path)
 
     monkeypatch.setattr(durable, "write_file", full)
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))

@@ -21,7 +21,8 @@ from rich.cells import cell_len
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.eta import TimeLeft
-from loratui.engine.runs.events import Event, EventBatch, EventLog
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event, EventBatch
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.tail import Tail
 from loratui.tui import text

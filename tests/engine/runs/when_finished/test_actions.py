@@ -13,7 +13,7 @@ from ended_runs import Never, Received, act, end, ended, events, make, states, w
 from loratui.engine.errors import UsageError
 from loratui.engine.machine import addresses
 from loratui.engine.runs import lock
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.when_finished import choice, pod, programs

@@ -1,0 +1,111 @@
+"""Waits for the disk of a run: says why, and what can be deleted; tries again; ends the wait where a person ends the run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from loratui.engine.disk_errors import at_once, is_optional
+from loratui.engine.errors import DiskError
+from loratui.engine.machine.volume import Volume, volume_of
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.room import deletable
+from loratui.engine.words import size
+
+_SOON_S = 0.2
+"""A single error most often has passed by then; nothing is said of it."""
+_LONGEST_S = 4.0
+"""Between two tries where the system says that there is room: a quota, or an error of the device."""
+_WITHOUT_ROOM_S = 30.0
+"""Between two tries where it says that there is none: volumes that compress may take it all the same."""
+_LOOK_S = 0.1
+_TRIES = 3
+"""For what may be left out, on a volume that takes other things."""
+
+
+class DiskWait:
+    """The patience of a trainer (`disk_errors.Patience`). Its threads wait each by itself; the run is said to wait once."""
+
+    def __init__(self, run: RunDirectory, ends: Callable[[], bool]) -> None:
+        """`ends` says whether the run is to end; it may be called by any thread."""
+        self._run, self._ends = run, ends
+        self._waiting: set[int] = set()
+        self._since: float | None = None
+        self._mutex = threading.Lock()
+        self.log: EventLog | None = None
+        """Where it says that it waits; None: nowhere."""
+
+    def wait(self, error: DiskError, path: str, needed: int, failures: int) -> bool:
+        """See `Patience`."""
+        if failures == 1:
+            return self._rest(_SOON_S)
+        volume = volume_of(path)
+        without_room = volume is not None and volume.lacks(needed)
+        if is_optional() and failures >= _TRIES and not without_room:
+            return False
+        self._begin(error, path, needed, volume)
+        pause_s = _WITHOUT_ROOM_S if without_room else min(_SOON_S * 2 ** (failures - 1), _LONGEST_S)
+        return self._rest(pause_s, lambda: without_room and _has_room(path, needed))
+
+    def over(self, *, made: bool) -> None:
+        """See `Patience`."""
+        with self._mutex:
+            self._waiting.discard(threading.get_ident())
+            since = self._since
+            if self._waiting or since is None:
+                return
+            self._since = None
+        if made and self.log is not None:
+            self.log.append("disk_resumed", seconds=round(time.monotonic() - since, 3))
+
+    def look(self) -> None:
+        """See `Patience`."""
+        if self._waiting:
+            self._ends()
+
+    @property
+    def busy(self) -> bool:
+        """See `Patience`."""
+        return bool(self._waiting) and not self._ends()
+
+    def _rest(self, seconds: float, enough: Callable[[], bool] = bool) -> bool:
+        """Waits so long, or until `enough`; False as soon as the run is to end."""
+        end = time.monotonic() + seconds
+        while not self._ends():
+            if time.monotonic() >= end or enough():
+                return True
+            time.sleep(_LOOK_S)
+        return False
+
+    def _begin(self, error: DiskError, path: str, needed: int, volume: Volume | None) -> None:
+        with self._mutex:
+            first, self._since = self._since is None, self._since or time.monotonic()
+            self._waiting.add(threading.get_ident())
+        if first and self.log is not None:
+            print(f"waiting for the disk: {error}", flush=True)
+            with at_once():
+                self.log.append(
+                    "disk_waiting",
+                    reason=_reason(error, needed, volume),
+                    remedy="It goes on by itself when the disk takes it. " + error.remedy,
+                    error=errno.errorcode.get(error.number, ""),
+                    place=os.path.relpath(path, self._run.path),
+                    needed_bytes=needed,
+                    free_bytes=volume.free if volume else None,
+                    deletable=[{"what": one.what, "bytes": one.bytes, "command": one.command} for one in deletable(self._run)],
+                )
+
+
+def _reason(error: DiskError, needed: int, volume: Volume | None) -> str:
+    if volume is None or not needed or not volume.lacks(needed):
+        return error.message
+    return f"{error.message} {size(volume.free)} are free, and it needs {size(needed)}."
+
+
+def _has_room(path: str, needed: int) -> bool:
+    volume = volume_of(path)
+    return volume is None or not volume.lacks(needed)
