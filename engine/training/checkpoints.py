@@ -147,9 +147,11 @@ class Checkpoints:
         """Writes a snapshot, in the thread of `background`. `stalled_s`: how long the training waited, None for all the time."""
         try:
             at = snapshot.position
-            if not all(math.isfinite(float(value.sum())) for value in snapshot.adapter.values()):
+            for what, tensors in (("LoRA", snapshot.adapter), ("average", snapshot.shipped), ("optimizer", snapshot.optimizer)):
+                if all(math.isfinite(float(value.sum())) for value in tensors.values()):
+                    continue
                 raise NotFiniteError(
-                    f"The LoRA of step {at.step} has values that are not finite; it was not saved.",
+                    f"The {what} of step {at.step} has values that are not finite; nothing was saved.",
                     "Lower the learning rate, then start a new run; the earlier checkpoint and LoRA files are good.",
                 )
             known = {**snapshot.identity, **self.base_sums.known()}  # which may wait a second

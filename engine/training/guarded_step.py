@@ -1,9 +1,11 @@
-"""Optimizer steps that nobody waits for: the GPU itself leaves out a step that is not finite, and its figures are read later."""
+"""Optimizer steps that nobody waits for: the GPU itself leaves out steps that are not finite, and their figures are read later."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from loratui.engine.training.not_finite import MOST_IN_A_ROW
 
 
 class Reading:
@@ -26,7 +28,7 @@ class Reading:
 
 
 class GuardedStep:
-    """Makes the steps of an optimizer, but none from the first whose figures are not finite on."""
+    """Makes the steps of an optimizer but those whose figures are not finite; after too many in a row it makes none."""
 
     @staticmethod
     def suits(optimizer: torch.optim.Optimizer) -> bool:
@@ -36,12 +38,16 @@ class GuardedStep:
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         self._optimizer = optimizer
         self._left_out = torch.zeros((), device=device)
-        """() 1 from the first step on that is left out."""
+        """() 1 for a step that is left out."""
+        self._in_a_row = torch.zeros((), device=device)
+        """() How many were left out since the last that was made."""
         optimizer.found_inf = self._left_out  # type: ignore[attr-defined]  # where torch's GradScaler puts it
 
     def step(self, figures: Tensor) -> Reading:
-        """Makes the step if the figures (n,) of this and all earlier ones are finite."""
+        """Makes the step if its figures (n,) are finite."""
         broken = torch.isfinite(figures).all().logical_not()
-        self._left_out.copy_(torch.maximum(self._left_out, broken.to(self._left_out.dtype)))
+        over = self._in_a_row > MOST_IN_A_ROW
+        self._left_out.copy_(broken | over)
+        self._in_a_row.copy_((self._in_a_row + 1) * self._left_out)
         self._optimizer.step()
         return Reading(figures)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from loratui.engine import families
-from loratui.engine.errors import NotFiniteError
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.memory_need import decoding_gib
 from loratui.engine.training import speed
@@ -27,6 +26,7 @@ from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_
 from loratui.engine.training.frozen.fit import Fit
 from loratui.engine.training.guarded_step import GuardedStep, Reading
 from loratui.engine.training.loaded import Loaded
+from loratui.engine.training.not_finite import NotFinite
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
@@ -71,6 +71,7 @@ class OptimizerSteps:
         self._adapter, self._blocks = loaded.adapter, loaded.blocks
         self.compiling = speed.Compiling(job.memory_plan, families.family(settings.base.family).figures, report)
         self.scaling = LossScaling(job.device, job.dtype)
+        self.not_finite = NotFinite(job.ledger.images, job.dtype, report)
         self.fit = Fit(job.memory_plan, loaded.blocks, decoding_gib(settings, tiled=job.memory_plan.vae_tiled), progress.peak)
         apart = keeps_small_apart(optimizer.name, stored.optimizer if stored else {})
         self.flat_parameters = FlatParameters(loaded.adapter.parameters, small_apart=apart)
@@ -159,10 +160,12 @@ class OptimizerSteps:
         while self.scaling.is_beyond_range(norm, total):
             self._stop_within_a_step()
             norm, total = self._forward_backward(window, following).tolist()
-        self._require_finite(window, norm, total)
-        self._progress.begin_step()
-        self.optimizer.step()
-        self.scaling.stepped()
+        if math.isfinite(norm) and math.isfinite(total):
+            self._progress.begin_step()
+            self.optimizer.step()
+            self.scaling.stepped()
+        else:
+            self.scaling.left_out()
         self._made(window)
         self._tell(_Unread(window, rate, began, Reading(torch.tensor([norm, total], dtype=torch.float64))))
 
@@ -177,23 +180,13 @@ class OptimizerSteps:
         self._progress.end_step(window)
 
     def _tell(self, step: _Unread) -> None:
-        """Reports a step. Raises `NotFiniteError` for one that was left out."""
+        """Reports a step. Raises `NotFiniteError` where too many in a row were left out."""
         norm, total = step.reading.values()
-        self._require_finite(step.window, norm, total)
+        left_out = self.not_finite.leaves_out(step.window, norm, total)
         scaling = {"repeated": self.scaling.repeated} if self.scaling.works else {}
-        step_s = self._progress.tell(step.window, norm=norm, loss=total, rate=step.rate, began=step.began, **scaling)
+        figures = {"norm": norm, "loss": total, "rate": step.rate, "began": step.began}
+        step_s = self._progress.tell(step.window, left_out=left_out, **figures, **scaling)
         self.compiling.note(step_s)
-
-    def _require_finite(self, window: AccumulationWindow, norm: float, loss: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        names = sorted({self._job.ledger.images[i].relative for batch in window.batches for i in batch})
-        what = "loss" if not math.isfinite(loss) else "gradient"
-        fp32 = "Set training.precision to fp32 or lower" if self._job.dtype == torch.float16 else "Lower"
-        raise NotFiniteError(
-            f"The {what} of step {window.after.step} is not a finite number; the step was not made. Its images: {', '.join(names[:8])}.",
-            f"{fp32} the learning rate, then start a new run; the last checkpoint and the LoRA files are good.",
-        )
 
     # ---- its gradients
 

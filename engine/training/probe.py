@@ -46,6 +46,7 @@ class Probe(BaseReading):
         on_gpu, started = self.job.device.type == "cuda", time.monotonic()
         with self.control.at_once():  # nothing here is worth saving
             self._set_up()
+            self.steps.not_finite.most = 0
             load_s = time.monotonic() - started
             self.read_the_base()
             self.report.phase("training", "Making one real step")

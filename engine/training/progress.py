@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import time
@@ -86,9 +87,12 @@ class Progress:
         self.at, self.epoch_shown = window.after, window.before.epoch
         self.is_whole = True
 
-    def tell(self, window: AccumulationWindow, *, norm: float, loss: float, rate: float, began: float, **more: float) -> float:
+    def tell(
+        self, window: AccumulationWindow, *, norm: float, loss: float, rate: float, began: float, left_out: bool, **more: float
+    ) -> float:
         """Reports the step of a window with the sum of its images' losses; returns the seconds that it took."""
-        self.epoch_loss = (self.epoch_loss[0] + loss, self.epoch_loss[1] + window.images)
+        if not left_out:
+            self.epoch_loss = (self.epoch_loss[0] + loss, self.epoch_loss[1] + window.images)
         now = time.monotonic()
         step_s, self._read_at = now - max(began, self._read_at), now
         self._image_step_s.append(step_s / window.images)
@@ -96,7 +100,7 @@ class Progress:
         if self._job.device.type == "cuda":
             memory = {"memory_gib": self.peak.gib, "allocated_gib": torch.cuda.max_memory_allocated() / GIB}
         self._report.step(
-            always=window.ends_epoch or window.before.step == 0,
+            always=window.ends_epoch or window.before.step == 0 or left_out,
             step=window.after.step,
             image_step=window.after.image_step,
             epoch=window.before.epoch,
@@ -104,6 +108,7 @@ class Progress:
             lr=rate,
             grad_norm=norm,
             step_s=round(step_s, 6),
+            **({"left_out": True} if left_out else {}),
             **memory,
             **more,
         )
@@ -114,7 +119,9 @@ class Progress:
         total, images = self.epoch_loss
         self.epoch_loss = (0.0, 0)
         at = self.at
-        self._report.event("epoch_finished", epoch=epoch, step=at.step, image_step=at.image_step, loss=total / images)
+        self._report.event(
+            "epoch_finished", epoch=epoch, step=at.step, image_step=at.image_step, loss=total / images if images else math.nan
+        )
 
     def remember_speed(self, *, compiled: bool) -> None:
         """Keeps what this run measured for the estimates, if it was long enough."""

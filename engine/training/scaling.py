@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loratui.engine.errors import NotFiniteError
-
 MOST_IN_A_ROW = 20
 """Attempts at one step, each with half the scale: from the initial 65 536 down to 1/16. Then the scale is not the cause."""
 
@@ -27,6 +25,8 @@ class LossScaling:
         self.works = dtype == torch.float16
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.works)
         self._in_a_row = 0
+        self._before = 1.0
+        """The scale of the first attempt at a step that was repeated."""
         self.repeated = 0
         """Discarded attempts of this run."""
 
@@ -39,24 +39,27 @@ class LossScaling:
         self._scaler.unscale_(optimizer)
 
     def is_beyond_range(self, norm: float, loss: float) -> bool:
-        """Whether the attempt must be repeated: only the gradients were not finite, and a smaller scale helps."""
+        """Whether the attempt must be repeated: only the gradients were not finite, and a smaller scale may help."""
         if not self.works or math.isfinite(norm) or not math.isfinite(loss):
+            return False
+        if self._in_a_row == 0:
+            self._before = self.scale
+        if self._in_a_row + 1 >= MOST_IN_A_ROW:
             return False
         self._scaler.update()
         self.repeated += 1
         self._in_a_row += 1
-        if self._in_a_row >= MOST_IN_A_ROW:
-            raise NotFiniteError(
-                f"The gradients left the range of fp16 {MOST_IN_A_ROW} times in a row, the last time with a loss scale of {self.scale:g}; "
-                "the step was not made.",
-                "Set training.precision to fp32 or lower the learning rate, then start a new run; the last checkpoint and the LoRA files are good.",
-            )
         return True
 
     def stepped(self) -> None:
         """The step was made: after 2000 in a row the scale is doubled."""
         self._in_a_row = 0
         self._scaler.update()
+
+    def left_out(self) -> None:
+        """The step was not made, with no scale: the next begins with the scale from before."""
+        self._scaler.update(self._before if self._in_a_row else self.scale)
+        self._in_a_row = 0
 
     @property
     def scale(self) -> float:

@@ -98,6 +98,8 @@ def _run_started(event: Event, before: RunState) -> str:
 
 
 def _step(event: Event, before: RunState, step: str) -> Said:
+    if event.get("left_out") is True:
+        return None  # a warning says so
     if event.number("loss") is None:
         said_already = before.stepped and before.loss is None
         return None if said_already else (f"the loss of step {step} is not a finite number", "error")

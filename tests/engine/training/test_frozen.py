@@ -32,6 +32,7 @@ from loratui.engine.training.frozen.joined import JoinedLinear, Joiner, LeanLine
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap, arena_bytes
 from loratui.engine.training.guarded_step import GuardedStep
+from loratui.engine.training.not_finite import MOST_IN_A_ROW
 from loratui.engine.training.optimizer_steps import OptimizerSteps
 from loratui.engine.training.peak_memory import PeakMemory
 from loratui.engine.training.probe import Probe
@@ -262,20 +263,23 @@ def test_what_a_failed_step_took_is_not_measured(make: MakeRun, monkeypatch: pyt
     assert own.after_a_step(1.0).startswith("0 of")
 
 
-def test_no_step_is_made_from_the_first_that_is_not_finite_on() -> None:
+def test_a_step_that_is_not_finite_is_left_out_and_after_too_many_in_a_row_none_is_made() -> None:
     value = nn.Parameter(torch.ones(4))
     optimizer = torch.optim.AdamW([value], lr=0.1, fused=True)
     assert GuardedStep.suits(optimizer)
     assert not GuardedStep.suits(torch.optim.AdamW([value], lr=0.1))
     guarded = GuardedStep(optimizer, CPU)
-    made = []
-    for figures in ([1.0, 2.0], [math.inf, 1.0], [1.0, 1.0]):
-        value.grad = torch.ones(4)
+    good, broken = [1.0, 2.0], [math.inf, 1.0]
+    moved = []
+    for figures in [good, broken, good, *[broken] * MOST_IN_A_ROW, good, *[broken] * (MOST_IN_A_ROW + 1), good, good]:
+        value.grad = torch.full((4,), 1.0 if figures == good else math.nan)
+        before = value.detach().clone()
         assert guarded.step(torch.tensor(figures)).values() == figures
-        made.append(value.detach().clone())
-    assert not torch.equal(made[0], torch.ones(4))
-    assert torch.equal(made[0], made[1])
-    assert torch.equal(made[1], made[2])
+        moved.append(not torch.equal(before, value))
+    assert moved == [True, False, True, *[False] * MOST_IN_A_ROW, True, *[False] * (MOST_IN_A_ROW + 1), False, False]
+    assert torch.isfinite(value).all()
+    state = optimizer.state[value]
+    assert float(state["step"]) == 3.0, "what was left out counts as no step"
 
 
 SMALL = ("schedule.epochs=1", "samples.steps=1", "training.precision=auto", "training.min_snr_gamma=0")

@@ -120,11 +120,16 @@ def test_gradients_that_never_fit_end_the_run_and_nothing_is_spoilt(make_run: Ma
         every_step(trainer)
         after_step(trainer, 3, lambda: setattr(trainer.steps, "_forward_backward", gradients))
 
-    with pytest.raises(NotFiniteError, match=f"{MOST_IN_A_ROW} times in a row") as error:
+    with pytest.raises(NotFiniteError, match=r"gradient of step 7 .* like the 3 before it") as error:
         train(run, spoil)
     assert error.value.exit_code == ExitCode.NOT_FINITE
     assert "fp32" in error.value.remedy
-    assert max(e.fields["step"] for e in events(run, "step")) == 3
+    assert {e.fields["step"] for e in events(run, "step") if e.fields.get("left_out")} == {4, 5, 6}
+    assert [e.fields["repeated"] for e in events(run, "step")][-3:] == [
+        MOST_IN_A_ROW - 1,
+        2 * (MOST_IN_A_ROW - 1),
+        3 * (MOST_IN_A_ROW - 1),
+    ]
 
 
 @pytest.mark.usefixtures("fp16")
@@ -138,7 +143,7 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_scale(make_run: MakeRun) -> N
             lambda: setattr(trainer.steps, "_forward_backward", lambda *_: torch.tensor([float("nan"), float("inf")])),
         )
 
-    with pytest.raises(NotFiniteError, match="loss of step 3") as error:
+    with pytest.raises(NotFiniteError, match="loss of step 6") as error:
         train(run, spoil)
     assert "training.precision to fp32" in error.value.remedy
 

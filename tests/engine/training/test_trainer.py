@@ -17,7 +17,6 @@ from loratui.engine.errors import DatasetError, ExitCode, NotFiniteError, UsageE
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.training.checkpoint import Checkpoint
-from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 from loratui.presets.bases import demo_dataset
@@ -259,46 +258,6 @@ def test_mirrored_images_are_encoded_anew(make_run: MakeRun) -> None:
 
 
 # ---- trouble
-
-
-def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> None:
-    run = make_run()
-
-    def poison(trainer: Trainer) -> None:
-        def spoil() -> None:
-            prepare = trainer.steps.diffusion_loss._prepared
-
-            def poisoned(batch: tuple[int, ...], micro_step: int, *others: int) -> TrainingBatch:
-                found = prepare(batch, micro_step, *others)
-                return replace(found, weights=found.weights * float("nan")) if micro_step == 10 else found
-
-            trainer.steps.diffusion_loss._prepared = poisoned  # type: ignore[method-assign]
-
-        after_loading(trainer, spoil)
-
-    with pytest.raises(NotFiniteError, match=r"step 11 .* images: \d\.png"):
-        train(run, poison)
-    assert [e.fields["step"] for e in events(run, "checkpoint_written")] == [7]
-    good = load_file(run.output / "qxz-000007.safetensors")
-    assert all(torch.isfinite(value).all() for value in good.values())
-    assert not (run.output / "qxz.safetensors").exists()
-
-
-def test_a_gradient_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> None:
-    run = make_run()
-
-    def poison(trainer: Trainer) -> None:
-        load = trainer._load
-
-        def loaded(stored: Checkpoint | None) -> None:
-            load(stored)
-            first = next(iter(trainer.loaded.adapter.parameters.values()))
-            first.register_hook(lambda grad: grad * float("inf") if trainer.at.step == 4 else grad)
-
-        trainer._load = loaded  # type: ignore[method-assign]
-
-    with pytest.raises(NotFiniteError, match="gradient of step 5"):
-        train(run, poison)
 
 
 def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> None:
