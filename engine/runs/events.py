@@ -23,6 +23,7 @@ EVENT_TYPES: dict[str, str] = {
     "phase_changed": "the trainer turns to something else",
     "progress": "how far a phase is that is not training",
     "step": "one optimizer step",
+    "loss_unusual": "a step's loss is far beyond all others, or the loss rises to stay",
     "epoch_finished": "the mean loss of an epoch",
     "sample_written": "a sample image is on the disk",
     "checkpoint_written": "a checkpoint is on the disk and verified",

@@ -6,13 +6,14 @@ from collections import deque
 
 from loratui.engine.runs.eta import LONGEST_SILENCE_S
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, Output, Sample, record
+from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, LossMark, Output, Sample, record
 from loratui.engine.runs.series import Series
 from loratui.engine.runs.state import RunState, step_seconds
 
 _MOST_ACKNOWLEDGED = 100
 _RECORDS: dict[str, tuple[str, type]] = {
     "epoch_finished": ("epochs", Epoch),
+    "loss_unusual": ("loss_marks", LossMark),
     "sample_written": ("samples", Sample),
     "checkpoint_written": ("checkpoints", Checkpoint),
     "output_written": ("outputs", Output),
@@ -36,6 +37,7 @@ class RunHistory:
         self.busy: deque[float] = deque(maxlen=240)
         """How busy the GPU was, else the CPUs, percent of what they could, by reading."""
         self.epochs: deque[Epoch] = deque(maxlen=2000)
+        self.loss_marks: deque[LossMark] = deque(maxlen=200)
         self.samples: deque[Sample] = deque(maxlen=2000)
         self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
         self.outputs: deque[Output] = deque(maxlen=2000)
@@ -72,10 +74,14 @@ class RunHistory:
             series.drop_after(resumed)
         while self.epochs and self.epochs[-1].step > resumed:
             self.epochs.pop()
+        while self.loss_marks and self.loss_marks[-1].step > resumed:
+            self.loss_marks.pop()
 
     def _on_step(self, event: Event) -> None:
         step, seconds = event.count("step"), step_seconds(event)
         self.losses.add(step, event.number("loss"), self.state.loss_smoothed)
+        if event.get("left_out") is True:
+            self.loss_marks.append(LossMark("left_out", step))
         self.learning_rates.add(step, event.number("lr"))
         self.rates.add(step, 1 / seconds if seconds else None)
 

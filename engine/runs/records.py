@@ -77,6 +77,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class LossMark:
+    """Something about the loss to look at: a spike, a divergence, or a step that was left out."""
+
+    kind: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warning:
     """Something that a person should know."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import resource
 import statistics
@@ -14,6 +15,7 @@ import torch
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.precision import TORCH_NAMES
+from loratui.engine.runs.loss_watch import LossWatch
 from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.data import START, AccumulationWindow, BatchSchedule, TrainProgress
 from loratui.engine.training.peak_memory import PeakMemory
@@ -45,6 +47,7 @@ class Progress:
         """Sum of the losses of this epoch, and the images behind it."""
         self._image_step_s: deque[float] = deque(maxlen=1000)
         self._read_at = 0.0
+        self._loss_watch = LossWatch(self.steps_per_epoch)
         self.peak = PeakMemory(job.device)
 
     def resume(self, stored: Checkpoint) -> None:
@@ -91,8 +94,10 @@ class Progress:
         self, window: AccumulationWindow, *, norm: float, loss: float, rate: float, began: float, left_out: bool, **more: float
     ) -> float:
         """Reports the step of a window with the sum of its images' losses; returns the seconds that it took."""
+        unusual = None
         if not left_out:
             self.epoch_loss = (self.epoch_loss[0] + loss, self.epoch_loss[1] + window.images)
+            unusual = self._loss_watch.add(window.after.step, loss / window.images)
         now = time.monotonic()
         step_s, self._read_at = now - max(began, self._read_at), now
         self._image_step_s.append(step_s / window.images)
@@ -100,7 +105,7 @@ class Progress:
         if self._job.device.type == "cuda":
             memory = {"memory_gib": self.peak.gib, "allocated_gib": torch.cuda.max_memory_allocated() / GIB}
         self._report.step(
-            always=window.ends_epoch or window.before.step == 0 or left_out,
+            always=window.ends_epoch or window.before.step == 0 or left_out or unusual is not None,
             step=window.after.step,
             image_step=window.after.image_step,
             epoch=window.before.epoch,
@@ -112,6 +117,10 @@ class Progress:
             **memory,
             **more,
         )
+        if unusual is not None:
+            self._report.event("loss_unusual", **dataclasses.asdict(unusual))
+            figures = {"step": unusual.step, "loss": unusual.loss, "usual": unusual.usual, "steps": unusual.steps}
+            self._report.warn("loss_spike" if unusual.kind == "spike" else "loss_diverges", **figures)
         return step_s
 
     def end_epoch(self, epoch: int) -> None:

@@ -16,12 +16,15 @@ from safetensors.torch import load_file, save_file
 from small_runs import MakeRun, after_loading, after_step, events, same, train, weights
 
 from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError
-from loratui.engine.runs import control
+from loratui.engine.runs import control, loss_watch
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import read_events
+from loratui.engine.runs.history import RunHistory
 from loratui.engine.training import cache, optimizer_steps
 from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.trainer import Trainer
+from loratui.tui.widgets import braille
 
 SMALL = ("adapter.targets=attention", "samples.every_image_steps=100000", "samples.steps=1", 'samples.prompts=["a {subject}"]')
 """Two epochs of seven steps, one sample at the end."""
@@ -333,3 +336,24 @@ def test_a_cache_of_what_is_not_finite_is_made_again(make_run: MakeRun, kind: st
     train(run)
     assert what_is_not_finite(run) == []
     assert "cache_damaged" in {e.fields["code"] for e in events(run, "warning")}
+
+
+def test_a_spike_is_marked_on_the_curve_with_advice_and_nothing_else_is_done(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 55."""
+    monkeypatch.setattr(loss_watch, "SETTLED_STEPS", 5)
+    run = make_run(*SMALL)
+    assert train(run, at_batch(9, lambda batch: replace(batch, weights=batch.weights * 1e4))) == ExitCode.DONE
+    (event,) = events(run, "loss_unusual")
+    assert (event.fields["kind"], event.fields["step"]) == ("spike", 10)
+    (warning,) = [e.fields for e in events(run, "warning") if e.fields["code"] == "loss_spike"]
+    assert warning["message"].startswith("The loss of step 10 is ")
+    assert "Compare the samples" in warning["remedy"]
+    history = RunHistory()
+    for one in read_events(run.events, max_bytes=1 << 24).events:
+        history.apply(one)
+    assert [mark.step for mark in history.loss_marks] == [10]
+    line = braille.marks(14, 14, {braille.UNUSUAL: [10], braille.SAMPLE: [10], braille.EPOCH: [7, 14]})
+    assert line[9] == ("!", braille.UNUSUAL)
+    assert braille.legend(line).startswith("! see the warnings")

@@ -304,6 +304,7 @@ class TrainingScreen(RunScreen):
             braille.EPOCH: [epoch.step for epoch in history.epochs],
             braille.CHECKPOINT: [c.step for c in history.checkpoints if c.reason != "time"],
             braille.SAMPLE: self._table.steps,
+            braille.UNUSUAL: [mark.step for mark in history.loss_marks],
         }
         plot = self.query_one(LossPlot)
         plot.show(history.losses, self.state.optimizer_steps, marks, pointed, self._log_scale)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from loratui.engine.runs.series import Bin, Series, merged
 
-RAW, SMOOTHED, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 7)
+RAW, SMOOTHED, CURSOR, EPOCH, CHECKPOINT, SAMPLE, UNUSUAL = range(1, 8)
 """What a character shows; of several in one cell, the later wins."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -146,17 +146,17 @@ def place(step: int, width: int, steps: int) -> int:
     return min(width - 1, max(0, (max(1, step) - 1) * width // max(1, steps)))
 
 
-_MARKS = {EPOCH: "╵", CHECKPOINT: "◆", SAMPLE: "▴"}
-_LEGEND = {SAMPLE: "samples", CHECKPOINT: "checkpoint", EPOCH: "epoch"}
+_MARKS = {EPOCH: "╵", CHECKPOINT: "◆", SAMPLE: "▴", UNUSUAL: "!"}
+_LEGEND = {UNUSUAL: "see the warnings", SAMPLE: "samples", CHECKPOINT: "checkpoint", EPOCH: "epoch"}
 
 
 def marks(width: int, steps: int, at: Mapping[int, Iterable[int]]) -> list[Cell]:
-    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT and SAMPLE; in one cell the rarest kind wins."""
+    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT, SAMPLE and UNUSUAL, which wins over all; else the rarest does."""
     line = [BLANK] * width
-    places = {kind: {place(step, width, steps) for step in at.get(kind, ())} for kind in (EPOCH, CHECKPOINT, SAMPLE)}
+    places = {kind: {place(step, width, steps) for step in at.get(kind, ())} for kind in _MARKS}
     if len(places[EPOCH]) * 3 > width:
         del places[EPOCH]  # a mark in every third cell marks nothing
-    for kind in sorted(places, key=lambda kind: -len(places[kind])):
+    for kind in sorted(places, key=lambda kind: (kind == UNUSUAL, -len(places[kind]))):
         for x in places[kind]:
             line[x] = (_MARKS[kind], kind)
     return line

@@ -28,6 +28,7 @@ _COMPONENTS = {
     braille.SAMPLE: "loss-plot--sample",
     braille.EPOCH: "loss-plot--axis",
     braille.CHECKPOINT: "loss-plot--axis",
+    braille.UNUSUAL: "loss-plot--unusual",
 }
 """What a cell shows -> the name of its style. Empty cells have none: they show the widget's background."""
 
@@ -44,6 +45,7 @@ class LossPlot(Widget):
         .loss-plot--cursor { color: $foreground 60%; }
         .loss-plot--sample { color: $accent; }
         .loss-plot--axis { color: $muted; }
+        .loss-plot--unusual { color: $warning; text-style: bold; }
     }
     """
 
