@@ -18,7 +18,7 @@ from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import World
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training import compiling_ahead
+from loratui.engine.training import compiling_ahead, torch_facts
 from loratui.engine.training.compiling_ahead import CompilingAhead
 from loratui.engine.untrusted import open_regular
 from loratui.engine.words import GIB
@@ -36,6 +36,7 @@ def prepare() -> None:
     # Compiled blocks with gradients of our own are kept on the disk too: their names there depend on the whole traced code.
     os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
     os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # the files of a base at once
+    torch_facts.let_memory_grow()
 
 
 def begin(run: RunDirectory, world: World, *, trains: bool) -> CompilingAhead | None:
@@ -67,7 +68,7 @@ def _wake_the_card() -> None:
         import torch
 
         if torch.version.cuda:
-            torch.ones(8, device="cuda").sum().item()
+            torch_facts.compute_once(torch)
 
 
 def read_ahead(*groups: Sequence[Path]) -> None:

@@ -399,6 +399,37 @@ def test_what_torch_says_of_its_trouble_is_kept_in_a_line(monkeypatch: pytest.Mo
     assert found.problem == "CUDA error: all CUDA-capable devices are busy or unavailable"
 
 
+@pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
+def test_a_card_whose_memory_cannot_grow_is_used_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As within some virtual cards: cuMemSetAccess or cuMemAddressReserve fails in the first computation."""
+    cuda = FakeCuda(fails="CUDA driver error: operation not supported")
+    torch, told = fake_torch(cuda), []
+
+    def in_pieces(settings: str) -> None:
+        told.append(settings)
+        cuda.fails = ""
+
+    torch.cuda.memory = types.SimpleNamespace(_set_allocator_settings=in_pieces)
+    for other in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(other, raising=False)
+    assert asked(monkeypatch, torch).problem == "CUDA driver error: operation not supported"
+    assert not told
+    monkeypatch.setenv(name, "expandable_segments:True")
+    assert asked(monkeypatch, torch).problem == ""
+    assert told == ["expandable_segments:False"]
+
+
+def test_memory_grows_unless_a_person_has_set_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from loratui.engine.training import torch_facts
+
+    monkeypatch.setattr(os, "environ", {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"})
+    torch_facts.let_memory_grow()
+    assert os.environ == {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"}
+    monkeypatch.setattr(os, "environ", {})
+    torch_facts.let_memory_grow()
+    assert set(os.environ.values()) == {"expandable_segments:True"}
+
+
 def test_a_torch_that_cannot_be_loaded_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     found = asked(monkeypatch, None)
     assert "torch" in found.broken
