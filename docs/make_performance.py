@@ -213,6 +213,8 @@ def _about(report: Report) -> Iterator[str]:
         fp8 = f", in fp8 {ceiling['fp8_tflops']:.0f}" if "fp8_tflops" in ceiling else ""
         copies = f"copies from pinned memory {ceiling['to_gpu_gb_s']:.0f} GB/s, back {ceiling['from_gpu_gb_s']:.0f}"
         yield f"Ceiling, a product of 8192³ in bf16: {ceiling['bf16_tflops']:.0f} TFLOP/s{fp8}; {copies}."
+    if report.get("environment"):
+        yield f"With {report['environment']}."
     if report["commands"]:
         yield from ("", "```", *dict.fromkeys(report["commands"]), "```")
 
