@@ -31,6 +31,17 @@ _SHOWN = 40
 """Letters of a name that its temporary one has: file systems take 255 bytes."""
 _REMOVED = ".removed"
 
+guards: dict[Path, Callable[[Path], object]] = {}
+"""The folder of a run -> what is asked before this process makes, renames or deletes something in it, and raises what forbids it."""
+
+
+def permitted(path: Path) -> None:
+    """Asks the guard of the run that `path` is in, if this process has one."""
+    for folder in (path, *path.parents) if guards else ():
+        if (guard := guards.get(folder)) is not None:
+            guard(path)
+            return
+
 
 def write_file(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Puts `data` at `path` in one move; readers see the old file or the new one, never a part.
@@ -85,6 +96,7 @@ def _put(
                     if lasting:
                         os.fsync(file.fileno())
                 failpoint("write_file.synced")
+                permitted(path)
                 publish(temporary.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
             finally:
                 with contextlib.suppress(OSError):
@@ -232,6 +244,7 @@ def publish_directory(temporary: Path, final: Path) -> None:
                         os.close(fd)
                 _sync(inner)
             failpoint("publish.synced")
+            permitted(final)
             try:
                 os.rename(temporary.name, final.name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError as error:
@@ -309,6 +322,7 @@ def opened(path: Path) -> Iterator[int]:
 
     Within a run no link is followed, not even on the way: runs come from archives too. Raises `OSError`.
     """
+    permitted(path)
     run = next((folder for folder in reversed((path, *path.parents)) if os.path.lexists(folder / MARKER)), None)
     if run is not None and leads_out(path.relative_to(run).as_posix()):
         raise OSError(errno.EINVAL, "leads out of the run", os.fspath(path))

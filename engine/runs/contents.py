@@ -29,6 +29,7 @@ FILES = (
     "changes.json",
     "when_finished.json",
     "run.lock",
+    "fence.json",
     "log/trainer.log",
     "log/supervisor.log",
     "log/when_finished.log",

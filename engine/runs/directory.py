@@ -237,7 +237,7 @@ def delete_run(run: RunDirectory) -> None:
     if not _is_run(run.path):
         raise UsageError(f"{run.path} is not a run of loratui. loratui did not delete it.")
     # The lock keeps others from starting the run until its name is gone.
-    held = lock.acquire(run.lock, replace_other=True)
+    held = lock.acquire(run.lock, to_delete=True)
     try:
         durable.remove_tree(run.path)
     finally:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from loratui.engine.disk_errors import PASSING, at_once, disk_error, patiently
-from loratui.engine.durable import open_to_write, write_all, write_file
+from loratui.engine.durable import open_to_write, permitted, write_all, write_file
 from loratui.engine.errors import DiskError
 from loratui.engine.runs import aside
 from loratui.engine.runs.ages import up_s
@@ -88,6 +88,7 @@ class EventLog:
 
         Else the disk costs no event and no run: the event is kept, in memory and on another volume, and written before the next one once
         the disk takes it. With `durable` the log is on the disk on return, and failing is a `DiskError`.
+        Raises `LostError` (`fence`) where this process must not write in the run any more.
         """
         assert type in EVENT_TYPES, type
         assert not _OWN_FIELDS & fields.keys(), sorted(_OWN_FIELDS & fields.keys())
@@ -129,6 +130,7 @@ class EventLog:
         self.close()
 
     def _write_event(self, type: str, fields: Mapping[str, Any]) -> int:
+        permitted(self._path)
         with self._mutex:
             self._say_unsaid()
             seq = self._next_seq

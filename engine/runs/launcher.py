@@ -28,7 +28,7 @@ def launch(run: RunDirectory, job: str = "train", actions: str = "") -> None:
     """
     if lock.is_held(run.lock):
         # Taking a held lock fails with the owner's name; if it was let go just now, there is nothing to refuse.
-        lock.acquire(run.lock).release()
+        lock.acquire(run.lock, to_delete=True).release()
     ownership.require_trusted(run.path.parent)
     ownership.require_own(run.path)
     contents.require_sound(run.path)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loratui.engine.disk_errors import disk_error
-from loratui.engine.durable import open_to_write, remove, remove_tree
+from loratui.engine.durable import MARKER, open_to_write, remove, remove_tree
 from loratui.engine.errors import UsageError
 from loratui.engine.limits import TINY_FILE_BYTES
+from loratui.engine.runs import fence
 from loratui.engine.runs.clock import zone
+from loratui.engine.runs.fence import Fence
 from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
@@ -94,33 +96,43 @@ class Owner:
 class RunLock:
     """A lock that this process holds until `release` or its own end, even if the object is dropped."""
 
-    def __init__(self, fd: int, owner: Owner) -> None:
+    def __init__(self, fd: int, owner: Owner, before: Owner | None, fence: Fence | None) -> None:
         self.fd = fd
         """The trainer inherits it, so the lock is free only when both processes are gone."""
+        self.before = before
+        """Who had it before."""
+        self.fence = fence
+        """The right to write in the run; None for a lock that is no run's, and for one that is only to be deleted."""
         self._owner = owner
 
     def note_trainer(self, trainer: ProcessIdentity) -> None:
-        """Records the trainer in the file."""
+        """Records the trainer in the file. Raises `LostError` where another process has the run now."""
+        if self.fence is not None:
+            self.fence.check()
         self._owner = replace(self._owner, trainer=trainer)
         _write_owner(self.fd, self._owner)
 
     def release(self) -> None:
         """Closes the descriptor; the lock is free once the trainer has closed it too. A second call does nothing."""
+        if self.fence is not None:
+            self.fence.close()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
 
-def acquire(path: Path, *, job: str = "train", replace_other: bool = False) -> RunLock:
-    """Takes the lock and records this process in the file. Raises `UsageError` with the owner if it is held.
+def acquire(path: Path, *, job: str = "train", to_delete: bool = False) -> RunLock:
+    """Takes the lock, records this process in the file, and takes the right to write in the run. Raises `UsageError` with the owner if
+    it is held.
 
-    With `replace_other`, a link, pipe or the like in its place, which no process of loratui can hold, is replaced by a lock.
+    With `to_delete`, a link, pipe or the like in its place, which no process of loratui can hold, is replaced by a lock, and nothing
+    else is written.
     """
     try:
         try:
             fd = open_to_write(path, os.O_RDWR)
         except OSError as error:
-            if not replace_other or error.errno not in _NO_LOCK:
+            if not to_delete or error.errno not in _NO_LOCK:
                 raise
             if error.errno == errno.EISDIR:
                 remove_tree(path)
@@ -136,15 +148,18 @@ def acquire(path: Path, *, job: str = "train", replace_other: bool = False) -> R
             raise _busy(path)
         if not _is_at(fd, path):
             raise UsageError(f"Somebody has just deleted or moved the run {path.parent}.")
+        before = _parse_owner(os.pread(fd, TINY_FILE_BYTES, 0))
         owner = Owner(identify(os.getpid()), ProcessIdentity(), job, time.time())
         _write_owner(fd, owner)
+        is_run = not to_delete and (path.parent / MARKER).is_file()
+        right = fence.take(path.parent, host_name()) if is_run else None
     except OSError as error:
         os.close(fd)
         raise disk_error(error, path) from error
     except BaseException:
         os.close(fd)
         raise
-    return RunLock(fd, owner)
+    return RunLock(fd, owner, before, right)
 
 
 def is_held(path: Path) -> bool:

@@ -21,7 +21,7 @@ from loratui.engine import children, durable
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import ages, contents, control, lock, watchdog
+from loratui.engine.runs import ages, contents, control, fence, lock, watchdog
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.logs import log_tail, where_it_was
@@ -67,7 +67,7 @@ def supervise(
 
     `command` replaces the trainer.
     """
-    return _Supervisor(run, job, held, command or trainer_command(run, job), restart_after_s, look_every_s).carry_out(started)
+    return _Supervisor(run, job, held, command or (), restart_after_s, look_every_s).carry_out(started)
 
 
 def act(run: RunDirectory, held: lock.RunLock, which: str, *, started: Callable[[], None]) -> int:
@@ -92,7 +92,9 @@ class _Supervisor:
         self._run = run
         self._job = job
         self._held = held
-        self._command = list(command)
+        self._given_command = list(command)
+        self._moved_from = ""
+        """The run's name before its folder was renamed under the last trainer."""
         self._restart_after_s, self._look_every_s = restart_after_s, look_every_s
         self._restarts = read_state(run, job).restarts
         """In a row without progress, also those before this start: who resumes such a run again changes nothing about it."""
@@ -109,6 +111,7 @@ class _Supervisor:
     def carry_out(self, started: Callable[[], None]) -> int:
         self.prepare()
         started()
+        self._tell_of_a_take_over()
         finish = self._run_trainers()
         self._record(
             "run_finished",
@@ -150,6 +153,12 @@ class _Supervisor:
             self._sweep()
             mark = self._progress_mark()
             outcome = self._one_trainer(attempt)
+            if self._moved_from:
+                message = f"The run's folder was renamed from {self._moved_from} to {self._run.name}. The run goes on there."
+                self._record("warning", code="run_moved", message=message, remedy="")
+                self._moved_from = ""
+                if outcome.exit_code != ExitCode.DONE and not outcome.asked:
+                    continue
             progressed = self._progress_mark() > mark
             now = time.monotonic()
             lately = sum(1 for at in self._restarted_at if now - at < 3600)
@@ -181,6 +190,7 @@ class _Supervisor:
         if stalled:
             stalled = f"{stalled} {where_it_was(self._run.trainer_log, log_start)}".rstrip()
         status = self._take()
+        self._keep_the_right()
         kills_after = cgroup.oom_kills()
         tail = log_tail(self._run.trainer_log, log_start)
         said = read_state(self._run, self._job)
@@ -210,6 +220,29 @@ class _Supervisor:
             log_tail=tail,
         )
         return outcome
+
+    def _keep_the_right(self) -> None:
+        """Follows the folder, if it was renamed. Raises `LostError` if another process has the run now, or the folder is gone."""
+        right = self._held.fence
+        try:
+            if right is not None:
+                right.check()
+        except fence.FolderLostError as error:
+            if right is None or error.moved_to is None:
+                raise
+            self._moved_from = self._run.name
+            self._run = RunDirectory(error.moved_to)
+            self._words = words_of(self._job, self._run.name)
+            right.follow(error.moved_to)
+            right.check()
+
+    def _tell_of_a_take_over(self) -> None:
+        before, said = self._held.before, read_state(self._run, self._job)
+        if before is None or before.supervisor.host == lock.host_name() or said.ending is not None or not said.seq:
+            return
+        message = f"This run was taken over from {before.supervisor.host}, where it had no last word."
+        remedy = "If a trainer still lives there, it stops before it writes again."
+        self._record("warning", code="taken_over", message=message, remedy=remedy)
 
     def _start(self, attempt: int) -> None:
         """Forks the trainer, but lets it begin only when `trainer_started` is in the log: one writer at a time."""
@@ -253,10 +286,12 @@ class _Supervisor:
             os.set_inheritable(self._held.fd, True)
             compiled = compiled_folder(self._run)
             own = children.environment(compiled=compiled, PYTHONFAULTHANDLER="1", PYTHONUNBUFFERED="1")
-            children.become(self._command, own)
+            own |= fence.to_environment(self._held.fence)
+            command = self._given_command or trainer_command(self._run, self._job)
+            children.become(command, own)
         except BaseException as error:
             with contextlib.suppress(OSError):
-                os.write(2, f"The trainer could not be started: {self._command[0]}: {error}\n".encode())
+                os.write(2, f"The trainer could not be started: {error}\n".encode())
         finally:
             os._exit(ExitCode.CRASHED)
 

@@ -25,6 +25,7 @@ from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import install_words
 from loratui.engine.machine.gpu_faults import fault_in
 from loratui.engine.planning.world import ALONE, World
+from loratui.engine.runs import fence
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.disk_wait import DiskWait
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     if not world.is_writer:
         return _follow(run, world, requests)
     try:
+        right = fence.join(run.path)
         together.hold(run, world)
         disk = DiskWait(run, requests.ends)
         disk_errors.install(disk)
@@ -66,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     with log:
         state = StateWriter(run, log) if args.job == "train" else None
         report = Reporter(log)
+        if right is not None:
+            right.on_folder_lost = lambda name: report.warn("folder_lost", folder=name)
         try:
             report.phase("loading", "Starting")
             requests.open(Inbox(run, log))
@@ -73,6 +77,9 @@ def main(argv: list[str] | None = None) -> int:
         except Interrupted as interrupted:
             requests.acknowledge_ending("Ended; there was nothing new to save.")
             return int(interrupted.exit_code)
+        except fence.LostError as error:
+            print(error, flush=True)  # the event log is no longer this process's
+            return int(error.exit_code)
         except MemoryPlanFailedError as error:
             return int(error.exit_code if error.another else _tell(error, report))
         except DiskError as error:

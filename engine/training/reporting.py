@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from loratui.engine.limits import disk_is_low
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.events import finite_fields
+from loratui.engine.runs.fence import LostError
 from loratui.engine.words import GIB
 
 HEARTBEAT_AFTER_S = 5.0
@@ -112,20 +114,22 @@ class Reporter:
             reading, now = sampler.read(), time.monotonic()
             if self._ended.is_set():
                 break
-            if worth_telling(told, reading, now - told_at):
-                told, told_at = reading, now
-                self.log.append("telemetry", **reading.to_fields())
             free = reading.disk_free_gib
-            if free is not None:
-                was_low, low = low, disk_is_low(free * GIB, low)
-                if low and not was_low:
-                    self.warn("disk_low", free_gib=free)
+            with contextlib.suppress(LostError):  # which the training is told at its next event
+                if worth_telling(told, reading, now - told_at):
+                    told, told_at = reading, now
+                    self.log.append("telemetry", **reading.to_fields())
+                if free is not None:
+                    was_low, low = low, disk_is_low(free * GIB, low)
+                    if low and not was_low:
+                        self.warn("disk_low", free_gib=free)
         sampler.close()
 
     def _beat(self) -> None:
         while not self._ended.wait(1.0):
             if self.log.quiet_s >= HEARTBEAT_AFTER_S:
-                self.log.append("heartbeat", phase=self._phase)
+                with contextlib.suppress(LostError):
+                    self.log.append("heartbeat", phase=self._phase)
 
 
 def first_line(error: Exception) -> str:

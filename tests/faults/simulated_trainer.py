@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from loratui.engine.durable import building
+from loratui.engine.runs import fence
 from loratui.engine.runs.checkpoint_files import ADAPTER, MANIFEST, OPTIMIZER, STATE
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
@@ -149,4 +150,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    fence.join(Path(sys.argv[1]))
+    try:
+        sys.exit(main())
+    except fence.LostError as lost:
+        print(lost, flush=True)
+        sys.exit(int(lost.exit_code))

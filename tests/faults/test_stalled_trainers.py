@@ -168,7 +168,7 @@ def test_a_trainer_that_somebody_has_stopped_is_not_ended(
     run: RunDirectory, supervised: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGSTOP is a person's own doing: it is shown, with the way back, and the time of the pause counts for nothing."""
-    monkeypatch.setattr("loratui.engine.runs.summary.STALLED_AFTER_S", 0.5)
+    monkeypatch.setattr("loratui.engine.runs.verdict.STALLED_AFTER_S", 0.5)
     process = supervised([["phase", "training"], ["slowly", 60, 0.03], ["exit", 0]])
     wait_for(lambda: len(of_type(run, "step")) > 10, "steps")
     owner = lock.read_owner(run.lock)

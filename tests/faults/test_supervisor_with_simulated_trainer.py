@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,14 +386,26 @@ def test_nothing_is_written_that_others_could_read(run: RunDirectory, supervised
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_a_run_directory_that_vanishes_does_not_change_the_exit_code(run: RunDirectory, supervised: Callable[..., Any]) -> None:
+def test_a_run_directory_that_is_renamed_gets_its_last_word_there(run: RunDirectory, supervised: Callable[..., Any]) -> None:
     process = supervised([["steps", 1], ["hang"]])
     trainer_is_up(run)
     owner = lock.read_owner(run.lock)
     assert owner is not None
-    run.path.rename(run.path.with_name("moved"))
+    moved = RunDirectory(run.path.rename(run.path.with_name("moved")))
     os.kill(process.pid, signal.SIGTERM)
     owner.trainer.send_signal(signal.SIGKILL)
+    assert end(process) == 143
+    assert finished(moved).get("status") == "stopped"
+
+
+def test_a_run_directory_that_is_deleted_ends_the_run_and_is_not_made_again(
+    run: RunDirectory, supervised: Callable[..., Any]
+) -> None:
+    process = supervised([["steps", 1], ["slowly", 100_000, 0.01]])
+    trainer_is_up(run)
+    shutil.rmtree(run.path, ignore_errors=True)
+    shutil.rmtree(run.path, ignore_errors=True)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 143
-    assert "was not logged" in errors
+    assert process.returncode != 0
+    assert "was deleted" in errors
+    assert not run.path.exists()
