@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -105,7 +106,9 @@ class OptimizerSteps:
             self.graph_step.forget(computes_otherwise=True)
             self.fit.again()
             alike = self.diffusion_loss.has_one_shape(self._schedule.windows())
-            self.compiling.compile(self._blocks, functools.partial(self._try_compiled, window), one_shape=alike)
+            # Compiling takes up to minutes, and nothing of it is saved. Several processes end between two steps, where they agree on it.
+            with self._control.at_once() if self._job.world.size == 1 else contextlib.nullcontext():
+                self.compiling.compile(self._blocks, functools.partial(self._try_compiled, window), one_shape=alike)
 
     def fit_blocks(self, window: AccumulationWindow) -> None:
         """Fits the blocks into the card by the step that was just made, where it is the first of its kind."""

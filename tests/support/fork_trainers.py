@@ -63,9 +63,12 @@ class Point:
 
 
 class Watch:
-    """Counts the operations of this process by place, and kills it at the first of some points that it reaches."""
+    """Counts the operations of this process by place, and kills it at the first of some points that it reaches, or does what `act` does."""
 
-    def __init__(self, points: Iterable[Point] = (), reached: Path | None = None) -> None:
+    def __init__(
+        self, points: Iterable[Point] = (), reached: Path | None = None, act: Callable[[], object] | None = None
+    ) -> None:
+        self._act = act or die
         self.counts: dict[str, int] = {}
         self.halves: set[str] = set()
         """Places at which something is written."""
@@ -101,7 +104,7 @@ class Watch:
             assert self._reached is not None
             do()
             note(self._reached, str(point))
-            die()
+            self._act()
 
     def points(self, of: str) -> Iterator[Point]:
         """The first, second and fourth operation at each place, each at every moment that differs from the next one's."""
@@ -148,6 +151,10 @@ class Place:
         self.armed: list[Point] = []
         """Every trainer and supervisor is killed at the first of these that it reaches; each kills once."""
         self.reached = home / "reached.txt"
+        self.act: Callable[[], object] = die
+        """What happens at a point."""
+        self.around: Around | None = None
+        """What is called for each operation of trainers and supervisors, where none of the others is."""
         self.inspect: Callable[[RunDirectory], object] = bool
         """Called in every trainer before it begins, when the supervisor has swept."""
         self.counted = home / "counted.json"
@@ -204,8 +211,8 @@ class Place:
 
     @contextlib.contextmanager
     def _watching(self, run: RunDirectory, of: str) -> Iterator[Watch]:
-        watch = Watch([point for point in self.waiting() if point.of == of], self.reached)
-        around: Around | None = watch if self.armed or self.count else None
+        watch = Watch([point for point in self.waiting() if point.of == of], self.reached, self.act)
+        around = watch if self.armed or self.count else self.around
         if self.recorded is not None:
             around = Recorder(run.path, self.recorded)
         if around is None:

@@ -77,13 +77,7 @@ def problems(run: RunDirectory, reference: Undisturbed, *, swept: bool) -> Itera
     for event in events:
         if event.type == "step" and float(event.get("loss")).hex() != reference.losses.get(event.get("step")):
             yield f"the loss of step {event.get('step')} is another"
-    if (status := summarise(run).status) not in (
-        "interrupted",
-        "starting",
-        "running",
-        "failed",
-        "done",
-    ):  # failed: three restarts without progress
+    if (status := summarise(run).status) in ("paused", "stalled"):
         yield f"the run is said to be {status}"
 
 

@@ -332,6 +332,33 @@ def test_sigterm_while_torch_is_imported_ends_at_once(make_run: MakeRun) -> None
     assert not list(run.checkpoints.iterdir())
 
 
+def test_sigterm_while_blocks_are_compiled_ends_there_and_saves_the_last_step(make_run: MakeRun) -> None:
+    run = make_run(*SMALL)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
+
+    def end_while_compiling(trainer: Trainer) -> None:
+        trainer.control.install()
+
+        def compile_for_ever(*_: Any, **__: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("the compiling went on")
+
+        def patch() -> None:
+            compiling = trainer.steps.compiling
+            compiling.is_due = lambda _: trainer.at.step == 3  # type: ignore[method-assign]
+            compiling.compile = compile_for_ever  # type: ignore[method-assign]
+
+        after_loading(trainer, patch)
+
+    try:
+        assert train(run, end_while_compiling) == ExitCode.TERMINATED
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    assert run.checkpoint_steps() == [3]
+    assert train(run) == ExitCode.DONE
+
+
 def test_sigterm_strikes_at_once_only_where_nothing_is_lost() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
     requests = ControlQueue()
