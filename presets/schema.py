@@ -186,6 +186,8 @@ class Schedule:
     folder_repeats: bool = key(True, "the N of an N_name folder sets its repeats")
     exposures_wanted: tuple[int, int] = key((100, 150), "fewest and most exposures per image that the recipe works with")
     image_steps_warn: int = key(0, "image-steps beyond which quality falls; 0: not stated", low=0, high=1_000_000_000)
+    continue_run: str = key("", "folder of the run that this one continues, with its optimizer; empty: none (loratui continue)")
+    continue_step: int = key(0, "optimizer step of that run's checkpoint", low=0, high=1_000_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,6 +352,10 @@ class OptimizerSection:
     d_coef: float = key(1.0, "factor on the rate that Prodigy finds", above=0.0, high=100.0)
     scheduler: Scheduler = key("cosine", "learning-rate schedule")
     warmup: float = key(0.0, "share of the optimizer steps over which the learning rate rises from 0", low=0.0, high=0.9)
+    continued: Literal["stretch", "restart"] = key(
+        "stretch",
+        "learning-rate schedule of a run that continues another: stretch spreads it over the steps of both, restart begins it again",
+    )
     cycles: int = key(1, "number of cosine cycles (cosine_with_restarts)", low=1, high=100)
 
 
@@ -569,7 +575,15 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
     return _scalar(where, kind, value, info)
 
 
-PATHS = ("dataset.path", "base.model", "base.text_encoder", "base.text_encoder_2", "base.vae", "adapter.start_from")
+PATHS = (
+    "dataset.path",
+    "base.model",
+    "base.text_encoder",
+    "base.text_encoder_2",
+    "base.vae",
+    "adapter.start_from",
+    "schedule.continue_run",
+)
 """Keys that name files, which may have any name."""
 
 

@@ -88,6 +88,13 @@ COMMANDS: dict[str, Command] = {
     "attach": _command("attach", "return to a run", "loratui attach", "loratui attach anafox-20261121-1 --plain"),
     "pause": _command("control", "save a checkpoint and free the GPU", "loratui pause"),
     "resume": _command("resume", "resume a paused, stopped or crashed run", "loratui resume anafox-20261121-1"),
+    "continue": _command(
+        "continue_run",
+        "train more from a run that has ended, in a new run",
+        "loratui continue anafox-20261121-1 --epochs 5",
+        "loratui continue anafox-20261121-1 --epochs 5 --step 180 --rates restart",
+        "loratui continue anafox-20261121-1 --weights --dataset more-photos --set optimizer.learning_rate=5e-5",
+    ),
     "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
     "sample": _command("control", "make sample images now", "loratui sample"),
     "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
@@ -135,7 +142,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-_STARTING = (None, "demo", "train", "resume", "validate")
+_STARTING = (None, "demo", "train", "resume", "continue", "validate")
 """Commands that start something; None is the app."""
 
 

@@ -16,6 +16,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "base.text_encoder_2": _MODEL,
     "base.vae": _MODEL,
     "adapter.start_from": _MODEL,
+    "schedule.continue_run": (),
 }
 """Settings that hold a path -> endings of the files that are offered there beside folders, in lower case."""
 

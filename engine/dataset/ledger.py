@@ -183,6 +183,12 @@ def identity_of(table: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps({**table, "images": rows}, sort_keys=True).encode("ascii")).hexdigest()
 
 
+def trained_on(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each image of a ledger is to the training, by its relative path: the same for a longer run, and in another folder."""
+    ignored = ("seen", "captions_seen", "planned", "captions", "path", "source")
+    return {row["relative"]: {key: value for key, value in row.items() if key not in ignored} for row in table["images"]}
+
+
 def final_caption(image: ImageEntry, settings: Settings, *, several_concepts: bool) -> str:
     """The caption that `image` is trained on; the first of its texts where several are drawn from."""
     lines = final_lines(image, settings, several_concepts=several_concepts)

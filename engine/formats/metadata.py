@@ -18,7 +18,7 @@ ALLOWED = frozenset(
         "ss_noise_offset", "ss_min_snr_gamma", "sshs_model_hash", "sshs_legacy_hash", "modelspec.sai_model_spec",
         "modelspec.architecture", "modelspec.implementation", "modelspec.title", "modelspec.resolution",
         "modelspec.prediction_type", "modelspec.trigger_phrase", "modelspec.usage_hint", "modelspec.hash_sha256",
-        "loratui_memory_plan", "loratui_base_format",
+        "loratui_memory_plan", "loratui_base_format", "loratui_starts_from",
     }
 )  # fmt: skip
 """Every key that a file may carry. `ss_dataset_dirs` and `ss_tag_frequency` are left out on purpose: they hold folder names and captions."""
@@ -46,6 +46,8 @@ class LoraFacts:
     """`MemoryPlan.name` of the last steps; empty where it was not recorded."""
     base_format: str = ""
     """What the base's large layers were kept in: full, fp8, int8 or nf4."""
+    starts_from: str = ""
+    """What the training began from, by its hash; empty for a new LoRA."""
 
 
 MIXED_PRECISION = {"float16": "fp16", "bfloat16": "bf16", "float32": "no"}
@@ -95,6 +97,8 @@ def build_metadata(facts: LoraFacts) -> dict[str, str]:
         table["ss_text_encoder_lr"] = f"{settings.optimizer.text_encoder_learning_rate or rate:g}"
     if facts.memory_plan:
         table["loratui_memory_plan"], table["loratui_base_format"] = facts.memory_plan, facts.base_format
+    if facts.starts_from:
+        table["loratui_starts_from"] = facts.starts_from
     if facts.prediction in ("epsilon", "v"):
         table["modelspec.prediction_type"] = facts.prediction
     if settings.dataset.trigger and settings.output.trigger_in_metadata:

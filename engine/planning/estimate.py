@@ -107,7 +107,7 @@ def estimate(
     measurements: Sequence[Measurement] = (),
 ) -> Estimate:
     """The costs of `plan`: for this machine from earlier runs where there are any, else from the table."""
-    settings = recipe.settings
+    settings, plan = recipe.settings, plan.to_come()
     if settings.memory.device == "cpu":
         here = NO_GPU
     case = _Case(Facts.here(settings, here), plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,8 @@ class Plan:
     accumulation: int
     processes: int
     rule: str
+    continued_step: int
+    """Optimizer steps that the run that this one continues has made; 0 without one."""
     formula: str
     image_band: str
     """What the recipe says of this number of images."""
@@ -83,6 +86,16 @@ class Plan:
     def effective_batch(self) -> int:
         """Images behind one optimizer step."""
         return self.batch_size * self.accumulation * self.processes
+
+    def to_come(self) -> Plan:
+        """The part that this run makes: what it costs. Of a run that continues another it is smaller."""
+        share = 1 - min(self.continued_step, self.optimizer_steps) / self.optimizer_steps
+        return dataclasses.replace(
+            self,
+            epochs=math.ceil(self.epochs * share),
+            image_steps=round(self.image_steps * share),
+            optimizer_steps=round(self.optimizer_steps * share),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The plan with the stable keys of `loratui plan --json`."""
@@ -118,6 +131,9 @@ def formula(plan: Plan) -> str:
     exact = plan.optimizer_steps * plan.effective_batch == plan.image_steps
     short = "" if exact else ", short last batches counted,"
     parts.append(f"{divisor}{short} = {count(plan.optimizer_steps, 'optimizer step')}")
+    if plan.continued_step:
+        left = max(0, plan.optimizer_steps - plan.continued_step)
+        parts.append(f"{number(plan.continued_step)} of them are made = {count(left, 'optimizer step')} to come")
     return "; ".join(parts)
 
 

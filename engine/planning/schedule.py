@@ -114,12 +114,14 @@ def batches_until(bucket_entries: Sequence[int], batch_size: int, image_steps: i
     return batches
 
 
-def count_steps(bucket_entries: Sequence[int], *, epochs: int, cap: int, batch_size: int, window: int) -> Steps:
+def count_steps(
+    bucket_entries: Sequence[int], *, epochs: int, cap: int, batch_size: int, window: int, continued: bool = False
+) -> Steps:
     """Image-steps and optimizer steps of a run.
 
     `bucket_entries`: image-steps that an epoch has in each bucket. `window`: batches behind one optimizer step
     (`Training.window_batches`); the last window of an epoch may be short and still makes a step. `cap`: image-steps
-    after which training ends, 0 for never.
+    after which training ends, 0 for never; a run that is `continued` from one that it ended goes on with whole epochs.
     """
     an_epoch = sum(bucket_entries)
     per_epoch = math.ceil(batches_per_epoch(bucket_entries, batch_size) / window)
@@ -127,7 +129,9 @@ def count_steps(bucket_entries: Sequence[int], *, epochs: int, cap: int, batch_s
         return Steps(epochs, an_epoch * epochs, per_epoch * epochs, per_epoch)
     whole, rest = divmod(cap, an_epoch)
     cut = math.ceil(batches_until(bucket_entries, batch_size, rest) / window)
-    return Steps(whole + (rest > 0), cap, whole * per_epoch + cut, per_epoch)
+    ended = whole + (rest > 0)
+    more = max(0, epochs - ended) if continued else 0
+    return Steps(ended + more, cap + more * an_epoch, whole * per_epoch + cut + more * per_epoch, per_epoch)
 
 
 def _amount(recipe: Recipe, concepts: Sequence[ConceptImages]) -> Amount:
@@ -161,6 +165,7 @@ def _steps(
         cap=cap,
         batch_size=training.batch_size,
         window=training.window_batches,
+        continued=bool(recipe.settings.schedule.continue_run),
     )
     return steps, cap
 
@@ -198,6 +203,7 @@ def _plan(
         accumulation=training.accumulation,
         processes=training.processes,
         rule=recipe.settings.schedule.rule,
+        continued_step=recipe.settings.schedule.continue_step if recipe.settings.schedule.continue_run else 0,
         formula="",
         image_band=image_band(recipe.settings.dataset.image_bands, images),
         effective_learning_rate=effective_learning_rate(recipe.settings),
@@ -216,6 +222,7 @@ def _plan(
             batch_size=training.batch_size,
             image_steps=steps.image_steps,
             image_steps_cap=cap,
+            continued=bool(recipe.settings.schedule.continue_run),
         )
         if scanned
         else (),

@@ -28,6 +28,7 @@ FILES = (
     "state.json",
     "changes.json",
     "when_finished.json",
+    "lineage.json",
     "run.lock",
     "fence.json",
     "log/trainer.log",

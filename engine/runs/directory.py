@@ -57,6 +57,8 @@ class RunDirectory:
     """The snapshot of the state that the log adds up to."""
     changes = _Place("changes.json")
     """What a person changed while the run trains."""
+    lineage = _Place("lineage.json")
+    """What the run began from."""
     when_finished = _Place("when_finished.json")
     """What a person chose, after the start, to be done at the end."""
     lock = _Place("run.lock")

@@ -227,6 +227,9 @@ class RunState:
             self.smoothing = dataclasses.replace(self.smoothing_saved if at_checkpoint else self.smoothing, last_step=resumed)
             if not resumed:
                 self.smoothing = SmoothedLoss()
+        elif resumed and not self.step:  # a checkpoint of another run, which this one continues
+            self.image_step = resumed * self.image_steps // max(1, self.optimizer_steps)
+            self.epoch = -(-resumed // self.steps_per_epoch) if self.steps_per_epoch > 0 else 0
         self.step = resumed
         self.started, self.final = True, False
         self.ending = self.error = self.trainer_end = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,8 @@ class BatchSchedule:
     """Batches behind one optimizer step (`Training.window_batches`)."""
     image_steps: int = 0
     """Total at which the last epoch is cut off; 0: all epochs in full."""
+    continued: bool = False
+    """Whether whole epochs follow the one that is cut off: those of a run that continues another."""
 
     def windows(self, start: TrainProgress = START) -> Iterator[AccumulationWindow]:
         """The windows from `start` on. The last window of an epoch may have fewer batches, and a batch fewer images."""
@@ -88,6 +91,11 @@ class BatchSchedule:
     def _shown_before(self, epoch: int, windows: Sequence[tuple[tuple[int, ...], ...]]) -> list[tuple[tuple[int, ...], ...]]:
         """For each image of these windows, how often the run showed it before."""
         counts = {entry.index: (epoch - 1) * entry.repeats for entry in self.entries}
+        cut = -(-self.image_steps // max(1, sum(entry.repeats for entry in self.entries)))
+        if self.continued and 0 < cut < epoch:  # the epoch that was cut off did not show every image as often as the others
+            there = Counter(index for window in self._epoch(cut) for batch in window for index in batch)
+            for entry in self.entries:
+                counts[entry.index] += there[entry.index] - entry.repeats
 
         def counted(index: int) -> int:
             counts[index] += 1
@@ -100,8 +108,9 @@ class BatchSchedule:
         limit = None
         if self.image_steps:
             limit = min(shown, self.image_steps - (epoch - 1) * shown)
-            if limit <= 0:
+            if limit <= 0 and not self.continued:
                 return []
+            limit = limit if limit > 0 else None
         batches = epoch_batches(self.entries, seed=self.seed, epoch=epoch, batch_size=self.batch_size, limit=limit)
         return [
             tuple(tuple(batch) for batch in batches[at : at + self.window_batches])
@@ -118,4 +127,5 @@ def schedule_of(settings: Settings, images: Sequence[LedgerEntry]) -> BatchSched
         batch_size=settings.training.batch_size,
         window_batches=settings.training.window_batches,
         image_steps=settings.schedule.image_steps,
+        continued=bool(settings.schedule.continue_run),
     )

@@ -12,16 +12,9 @@ from loratui.engine.errors import UsageError
 from loratui.engine.planning.lora_size import size_of
 from loratui.engine.planning.optimizer_choice import chosen_optimizer
 from loratui.engine.planning.precision import TORCH_NAMES
+from loratui.engine.runs.identity import SECTIONS, differing_settings, in_words, then_and_now
 from loratui.engine.training.setup import Job
-from loratui.engine.words import typed
-from loratui.presets.schema import KEYS, to_table
-
-SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
-"""Sections of the recipe that must be the same; the others may be edited before a resume."""
-
-_FREE = {("base", "changed"), ("training", "end_stalled_after_s")}
-"""Settings in them that may be edited too."""
-_SHARED = {("training", "accumulation"), ("training", "processes")}
+from loratui.presets.schema import to_table
 
 
 def identity_of(job: Job, used: str = "") -> dict[str, Any]:
@@ -49,16 +42,7 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
 
 def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Raises `UsageError` that names every setting in which a checkpoint differs from the run, with both values."""
-    differing = {
-        (section, key)
-        for section in SECTIONS
-        for key in own[section].keys() | stored.get(section, {}).keys()
-        if _value(own, section, key) != _value(stored, section, key)
-    }
-    differing -= _FREE
-    if _window(own) == _window(stored):
-        differing -= _SHARED
-    told = [_then_and_now(".".join(at), _value(stored, *at), _value(own, *at)) for at in sorted(differing)]
+    told = then_and_now(stored, own, differing_settings(stored, own))
     if own["images"] != stored.get("images", stored.get("pictures")):
         told.append("the images (dataset.json)")
     if told:
@@ -73,30 +57,7 @@ def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         )
 
 
-def _window(identity: Mapping[str, Any]) -> Any:
-    """Batches behind one optimizer step: how accumulation and processes share them may change."""
-    return _value(identity, "training", "accumulation") * _value(identity, "training", "processes")
-
-
-def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
-    """A setting's effective value: the default where an older program lacked it; an alpha overrides the ratio."""
-    values = identity.get(section, {})
-    if (section, key) == ("adapter", "alpha_ratio") and values.get("alpha"):
-        return None
-    info = KEYS.get(f"{section}.{key}")
-    return values.get(key, info.default if info else None)
-
-
 def surroundings_differ(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """The differences in machine and programs that will change the numbers, in words; empty without any."""
     then, now = stored.get("made_with", {}), own["made_with"]
-    return ", ".join(_then_and_now(name, then[name], now[name]) for name in now if then.get(name, now[name]) != now[name])
-
-
-def _then_and_now(name: str, then: object, now: object) -> str:
-    return f"{name} {_word(then)} then and {_word(now)} now"
-
-
-def _word(value: object) -> str:
-    """A value as people type it; an empty one is named."""
-    return "nothing" if value in ("", None) else typed(value)
+    return ", ".join(in_words(name, then[name], now[name]) for name in now if then.get(name, now[name]) != now[name])

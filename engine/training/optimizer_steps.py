@@ -140,9 +140,11 @@ class OptimizerSteps:
     def make(self, window: AccumulationWindow, following: AccumulationWindow | None = None) -> None:
         """One optimizer step. The `following` one is prepared while the GPU works on this one."""
         began = time.monotonic()
-        chosen, total_steps = self._job.settings.optimizer, self._progress.total.step
+        chosen, schedule = self._job.settings.optimizer, self._job.settings.schedule
+        behind = schedule.continue_step if schedule.continue_run and chosen.continued == "restart" else 0
+        total_steps = self._progress.total.step - behind
         factor = learning_rate_factor(
-            window.before.step,
+            window.before.step - behind,
             total_steps,
             scheduler=chosen.scheduler,
             warmup_steps=warmup_steps(chosen, total_steps),

@@ -19,6 +19,7 @@ from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.formats.metadata import LoraFacts
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.engine.runs.checkpoint_files import BadCheckpointError
+from loratui.engine.runs.lineage import lineage_of
 from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.data import TrainProgress
@@ -87,6 +88,7 @@ def shipped_in(checkpoint: Checkpoint, settings: Settings) -> Shipped:
 
 def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout: LoraLayout, dtype: str) -> Written:
     """Writes the LoRA file, reads it back, and returns its size and strength. Raises as `write_lora_file`."""
+    began = lineage_of(job.run)
     facts = LoraFacts(
         settings=job.settings,
         title=title,
@@ -100,6 +102,7 @@ def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout:
         precision=shipped.precision,
         memory_plan=shipped.memory_plan,
         base_format=shipped.base_format,
+        starts_from=began.told_in_files if began else "",
     )
     return write_lora_file(path, shipped.changes, facts, dtype)
 

@@ -26,8 +26,8 @@ def report(model: str, folder: str) -> dict[str, Any]:
     Raises `UsageError` for a base or folder that cannot be used, and `LoratuiError` if the trainer failed.
     """
     from loratui.engine.planning.bases import find_base
-    from loratui.engine.planning.prepare import prepare
     from loratui.engine.planning.recipe import build_recipe
+    from loratui.engine.runs.continuing import prepare
     from loratui.engine.runs.probe import read_base
 
     family = find_base(Base(model=model)).family

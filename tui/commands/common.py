@@ -137,7 +137,7 @@ def this_machine() -> Accelerator:
 
 def start_run(recipe: Recipe, home: Path) -> RunDirectory:
     """Reads the images, plans, checks, makes the run directory and starts the run; a failed check makes nothing."""
-    from loratui.engine.planning.prepare import prepare
+    from loratui.engine.runs.continuing import prepare
 
     return start_prepared(prepare(recipe, home, machine=this_machine()), home)
 
@@ -160,15 +160,23 @@ def make_run(prepared: Prepared, home: Path) -> RunDirectory:
     from loratui.engine.dataset.ledger import build_ledger
     from loratui.engine.planning.bases import pinned
     from loratui.engine.planning.recipe import effective_toml
+    from loratui.engine.runs.continuing import begin
+    from loratui.engine.runs.directory import delete_run
 
     recipe, plan = prepared.recipe, prepared.plan
-    return create_run(
+    run = create_run(
         home,
         run_stem(recipe),
         recipe_toml=recipe.to_toml(),
         effective_toml=effective_toml(recipe.with_changes(pinned(recipe.settings.base)), plan),
         ledger=build_ledger(recipe.settings, prepared.scan, plan),
     )
+    try:
+        begin(run)
+    except BaseException:
+        delete_run(run)
+        raise
+    return run
 
 
 def run_stem(recipe: Recipe) -> str:

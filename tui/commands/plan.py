@@ -17,9 +17,9 @@ from loratui.engine.planning.estimate import Cost, Estimate, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.plan import Plan, regularisation_cost
 from loratui.engine.planning.preflight import check_plan
-from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import plan_for_counts
+from loratui.engine.runs.continuing import prepare
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text

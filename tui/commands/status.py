@@ -12,6 +12,7 @@ from typing import Any
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lineage import ancestors
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import RunSummary, summarise
@@ -89,6 +90,7 @@ class _Looking:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.changed, self.changed_words = _changed(run)
+        self.lineage = ancestors(run)
         self.summary, self.state = self._read()
 
     def look(self) -> dict[str, Any]:
@@ -98,7 +100,9 @@ class _Looking:
         chosen = list(choice.in_words(choice.chosen_or_none(self.run)))
         actions = [asdict(action) for action in self.summary.state.actions]
         found = status_of(self.summary, self.state, pending, time.time())
-        return {**found, "changed": self.changed, "when_finished": {"chosen": chosen, "actions": actions}}
+        lineage = [asdict(one) for one in self.lineage]
+        more = {"changed": self.changed, "when_finished": {"chosen": chosen, "actions": actions}, "lineage": lineage}
+        return {**found, **more}
 
     def _read(self) -> tuple[RunSummary, RunState]:
         summary = summarise(self.run, closely=True)
@@ -111,7 +115,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
     `v name path status certainty active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
     steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
-    warnings[]{code message remedy} skipped`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
+    warnings[]{code message remedy} skipped`, `lineage[]{kind run path step sha256}`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
     """
     left = state.time_left if summary.active else None
     machine = state.machine
@@ -194,6 +198,7 @@ def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
         lines.append(f"stops after epoch {state.changes.stop_after_epoch}")
     if state.machine is not None and found["active"]:
         lines.append(figures.machine(state.machine))
+    lines += [words if not at else f"which {words}" for at, words in enumerate(one.words for one in looking.lineage)]
     if looking.changed_words:
         lines.append(looking.changed_words)
     lines += [f"{one['action']}: {one['state']}. {one['message']}".rstrip() for one in found["when_finished"]["actions"]]

@@ -17,6 +17,7 @@ from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
     from loratui.engine.findings import Finding
+    from loratui.engine.planning.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -47,11 +48,6 @@ def run(args: argparse.Namespace) -> int:
     Errors prevent the start, even with `--yes`; those of the images have exit code 3. Warnings are listed and do not prevent it:
     on a terminal it asks first, unless `--yes`, `--wait` or `--json` is given.
     """
-    from loratui.engine.planning.prepare import prepare
-    from loratui.engine.planning.rates import learning_in_words
-    from loratui.tui.wizard.draft import changes_sentence
-
-    home = loratui_home()
     recipe = common.recipe_from_args(args)
     processes = recipe.settings.training.processes
     if args.machines < 1 or processes % args.machines:
@@ -59,6 +55,16 @@ def run(args: argparse.Namespace) -> int:
             f"--machines {args.machines}: {text.count(processes, 'GPU')} cannot be shared among them.",
             "Give --gpus the number of GPUs of all machines together.",
         )
+    return carry_out(recipe, args, machines=args.machines)
+
+
+def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1) -> int:
+    """Prepares a recipe, tells what is to be told, starts it and follows it; `args` has `json wait yes`."""
+    from loratui.engine.planning.rates import learning_in_words
+    from loratui.engine.runs.continuing import prepare
+    from loratui.tui.wizard.draft import changes_sentence
+
+    home, processes = loratui_home(), recipe.settings.training.processes
     out = progress_stream(args.json, args.wait)
     prepared = prepare(recipe, home, machine=common.this_machine())
     # The first error comes last: it ends the command.
@@ -66,15 +72,15 @@ def run(args: argparse.Namespace) -> int:
     for line in common.not_checked_lines(prepared.not_checked):
         say(out, line)
     # What this machine lacks, the others may have.
-    common.refuse_errors([found for found in prepared.errors if args.machines == 1 or found.code != "too_few_gpus"])
+    common.refuse_errors([found for found in prepared.errors if machines == 1 or found.code != "too_few_gpus"])
     for line in (prepared.plan.formula, learning_in_words(prepared.recipe.settings), changes_sentence(prepared.recipe)):
         if line:
             say(out, clean(line))
     _start_over_warnings(prepared.findings, args, out)
-    if args.machines > 1:
+    if machines > 1:
         made = common.make_run(prepared, home)
         say(out, f"{made.name} is made, in {clean(made.path)}. Start it with this line on each machine, HOST being the first:")
-        line = torchrun_line(made.path, args.machines, processes // args.machines)
+        line = torchrun_line(made.path, machines, processes // machines)
         say(out, clean(line), as_it_is=True)
         if args.json:
             common.print_json({"run": made.name, "path": str(made.path), "command": line})

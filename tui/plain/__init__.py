@@ -213,7 +213,7 @@ class Wizard:
                 self._keep()
 
     def _plan_and_start(self) -> int:
-        from loratui.engine.planning.prepare import prepare
+        from loratui.engine.runs.continuing import prepare
         from loratui.tui.commands.common import not_checked_lines, say_findings, start_prepared
         from loratui.tui.wizard.drafts import delete_draft
         from loratui.tui.wizard.preflight_rows import base_row

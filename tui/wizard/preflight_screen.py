@@ -91,7 +91,7 @@ class PreflightScreen(StepScreen):
 
         def check() -> tuple[Prepared, Accelerator, Cost]:
             from loratui.engine.machine.accelerator import accelerator
-            from loratui.engine.planning.prepare import prepare
+            from loratui.engine.runs.continuing import prepare
 
             machine = accelerator()
             prepared = prepare(recipe, home, machine=machine, facts=facts)

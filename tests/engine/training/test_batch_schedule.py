@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.order import OrderEntry
+from loratui.engine.planning.schedule import count_steps
 from loratui.engine.training.data import BatchSchedule
 
 courses = st.builds(
@@ -79,3 +82,48 @@ def test_epochs_are_in_different_orders() -> None:
     order = [window.batches[0][0] for window in schedule.windows()]
     assert order[:20] != order[20:]
     assert sorted(order[:20]) == sorted(order[20:])
+
+
+@given(courses, st.integers(0, 3), st.data())
+def test_a_continued_run_goes_on_behind_the_epoch_that_was_cut_off(
+    first: BatchSchedule, more: int, data: st.DataObject
+) -> None:
+    """The steps are those of the first run and then whole epochs; plan, exposures and captions count with them exactly."""
+    made = list(first.windows())
+    if not made:
+        return
+    ended = made[-1].after.epoch - 1
+    longer = dataclasses.replace(first, epochs=ended + more, continued=True)
+    windows = list(longer.windows())
+    assert windows[: len(made)] == made
+    assert list(longer.windows(made[-1].after)) == windows[len(made) :]
+    seen: Counter[int] = Counter()
+    for window in windows:
+        for batch, shown in zip(window.batches, window.shown, strict=True):
+            for index, before in zip(batch, shown, strict=True):
+                assert before == seen[index]
+                seen[index] += 1
+    entries: Counter[object] = Counter()
+    for entry in longer.entries:
+        entries[entry.bucket] += entry.repeats
+    counted = count_steps(
+        [n for n in entries.values() if n],
+        epochs=longer.epochs,
+        cap=longer.image_steps,
+        batch_size=longer.batch_size,
+        window=longer.window_batches,
+        continued=True,
+    )
+    assert (counted.epochs, counted.optimizer_steps, counted.image_steps) == (longer.epochs, len(windows), seen.total())
+    upto = data.draw(st.integers(0, len(windows) - 1))
+    at = windows[upto].after.image_step
+    seen_by_then = Counter(i for window in windows[: upto + 1] for batch in window.batches for i in batch)
+    shown_by_then = exposures(
+        longer.entries,
+        seed=longer.seed,
+        batch_size=longer.batch_size,
+        image_steps=at,
+        image_steps_cap=longer.image_steps,
+        continued=True,
+    )
+    assert shown_by_then == tuple(seen_by_then[entry.index] for entry in longer.entries)
