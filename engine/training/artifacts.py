@@ -133,8 +133,10 @@ class Artifacts:
 
             try:
                 plan = partial(sample_plan, settings, self.texts, prompt, seed)
+                # A decoding takes seconds on a CPU. Not around the swap, whose way back must be made in full.
+                computing = self.control.cut_off(lambda: self.job.world.size == 1)
                 with self.ema.swapped_in(), may_be_left_out():
-                    write_sample(self.job.run.path / relative, self.model, self.adapter, plan, 1.0, on_step)
+                    write_sample(self.job.run.path / relative, self.model, self.adapter, plan, 1.0, on_step, computing)
             except Exception as error:
                 if is_gpu_lost(error) or (isinstance(error, DiskError) and self.control.ending is not None):
                     raise

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs.control import Command, Inbox
+
+PATIENCE_S = 1.0
+"""After SIGTERM, what may be cut off is, unless it ends by itself within this time: RunPod kills after 5 s."""
+_AGAIN_S = 0.2
 
 
 class Interrupted(BaseException):
@@ -26,6 +30,8 @@ class ControlQueue:
     def __init__(self) -> None:
         self._terminate = False
         self._at_once = False
+        self._may_cut: Callable[[], bool] | None = None
+        """Whether what is done now may be cut off at this moment; None: it may not."""
         self._complete = False
         self._inbox: Inbox | None = None
         self._ending: Command | None = None
@@ -34,6 +40,7 @@ class ControlQueue:
     def install(self) -> None:
         """Handles SIGTERM and ignores SIGHUP and SIGINT, which a terminal sends to its processes."""
         signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGALRM, self._on_alarm)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -55,6 +62,25 @@ class ControlQueue:
             yield
         finally:
             self._at_once = False
+
+    @contextmanager
+    def cut_off(self, may: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Within the block nothing is worth saving, and what came before is: SIGTERM raises `Interrupted` where the block does not end
+        within a second, as soon as `may` allows. A usual step ends, and a compilation does not delay the checkpoint."""
+        self._may_cut = may
+        if self._terminate:
+            self._wake_in(PATIENCE_S)
+        try:
+            yield
+        finally:
+            self._may_cut = None
+            if self._terminate:  # no signal comes outside of the block, nor while the process ends
+                self._wake_in(0.0)
+
+    @staticmethod
+    def _wake_in(seconds: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def poll(self) -> None:
         if self._inbox is None:
@@ -125,3 +151,13 @@ class ControlQueue:
         self._terminate = True
         if self._at_once:
             raise Interrupted(ExitCode.TERMINATED)
+        if self._may_cut is not None:
+            self._wake_in(PATIENCE_S)
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._may_cut is None:
+            return
+        if self._may_cut():
+            raise Interrupted(ExitCode.TERMINATED)
+        self._wake_in(_AGAIN_S)

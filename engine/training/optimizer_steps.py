@@ -196,7 +196,18 @@ class OptimizerSteps:
     # ---- its gradients
 
     def _forward_backward(self, window: AccumulationWindow, following: AccumulationWindow | None) -> Tensor:
-        """The gradients of a step, clipped; returns (2,) their norm before clipping, and the sum of the images' losses."""
+        """The gradients of a step, clipped; returns (2,) their norm before clipping, and the sum of the images' losses. A new shape may
+        compile here for a minute."""
+        with self._cut_off():
+            return self._gradients(window, following)
+
+    def _cut_off(self) -> contextlib.AbstractContextManager[None]:
+        """What computes gradients can be cut off, but not while a recording keeps the GPU from anything else, nor where other processes
+        wait for this one."""
+        alone = self._job.world.size == 1
+        return self._control.cut_off(lambda: alone and not self.graph_step.is_recording)
+
+    def _gradients(self, window: AccumulationWindow, following: AccumulationWindow | None) -> Tensor:
         self._adapter.train()
         self.flat_parameters.zero_gradients()
         summed = torch.zeros((), device=self._job.device)

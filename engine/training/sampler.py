@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from loratui.engine.durable import make_directory, write_file
@@ -38,9 +39,11 @@ def write_sample(
     plan: Callable[[], SamplePlan],
     strength: float,
     on_step: Callable[[int, int], None],
+    computing: AbstractContextManager[object] | None = None,
 ) -> None:
-    """Writes one image at a LoRA strength as PNG. `plan` is called while the LoRA is active, for its text states."""
-    with adapter.strength(strength):
+    """Writes one image at a LoRA strength as PNG. `plan` is called while the LoRA is active, for its text states. The image is computed
+    within `computing`, where nothing of the training changes."""
+    with adapter.strength(strength), computing or nullcontext():
         pixels = model.sample(plan(), on_step)
     make_directory(path.parent)
     write_file(path, to_png(pixels))

@@ -242,7 +242,8 @@ class Trainer:
 
     def _encode_prompts(self, prompts: Sequence[str]) -> None:
         self.steps.graph_step.forget()  # the text encoders need its memory
-        self.loaded.encode_prompts(prompts)
+        with self.control.cut_off(lambda: self.job.world.size == 1):
+            self.loaded.encode_prompts(prompts)
 
     def _end_epoch(self, window: AccumulationWindow) -> None:
         self.steps.settle()

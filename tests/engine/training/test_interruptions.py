@@ -359,6 +359,40 @@ def test_sigterm_while_blocks_are_compiled_ends_there_and_saves_the_last_step(ma
     assert train(run) == ExitCode.DONE
 
 
+@pytest.mark.parametrize("where", ["a step", "a sample"])
+def test_sigterm_within_what_takes_long_is_answered_within_seconds(make_run: MakeRun, where: str) -> None:
+    """A step whose new shape is compiled, an image that the CPU decodes: neither asks whether the run must end."""
+    sets = (*SMALL, "training.ema_decay=0.9")
+    run, whole = make_run(*sets), make_run(*sets)
+    train(whole)
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    asked = []
+
+    def take_long(*_: Any, **__: Any) -> None:
+        asked.append(time.monotonic())
+        signal.raise_signal(signal.SIGTERM)
+        while True:
+            time.sleep(60)
+
+    def patch(trainer: Trainer) -> None:
+        trainer.control.install()
+        if where == "a step":
+            after_step(trainer, 3, lambda: setattr(trainer.steps.diffusion_loss, "compute", take_long))
+        else:
+            after_loading(trainer, lambda: setattr(trainer.loaded.model, "sample", take_long))
+
+    try:
+        assert train(run, patch) == ExitCode.TERMINATED
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert time.monotonic() - asked[0] < 4
+    assert run.checkpoint_steps()[-1] == (3 if where == "a step" else 4)
+    assert train(run) == ExitCode.DONE
+    assert same(weights(run), weights(whole))
+
+
 def test_sigterm_strikes_at_once_only_where_nothing_is_lost() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
     requests = ControlQueue()
