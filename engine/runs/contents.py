@@ -29,6 +29,7 @@ FILES = (
     "changes.json",
     "when_finished.json",
     "lineage.json",
+    "accepted.json",
     "run.lock",
     "fence.json",
     "log/trainer.log",

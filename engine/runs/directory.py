@@ -61,6 +61,8 @@ class RunDirectory:
     """What the run began from."""
     when_finished = _Place("when_finished.json")
     """What a person chose, after the start, to be done at the end."""
+    accepted = _Place("accepted.json")
+    """What a person accepted that has changed since the run began."""
     lock = _Place("run.lock")
     """The file that is locked while the run is alive."""
     control = _Place("control")

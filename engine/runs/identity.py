@@ -11,6 +11,9 @@ from loratui.presets.schema import KEYS
 SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same; the others may be edited before a resume."""
 
+OTHERS = "others"
+"""The sections that may be edited, as they were; checkpoints of older versions have none."""
+
 Setting = tuple[str, str]
 """Section and name."""
 
@@ -39,6 +42,15 @@ def then_and_now(stored: Mapping[str, Any], own: Mapping[str, Any], settings: It
 def in_words(name: str, then: object, now: object) -> str:
     """A value then and now."""
     return f"{name} {_word(then)} then and {_word(now)} now"
+
+
+def edits(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """The settings that may be edited before a resume, and were, in words; empty without any."""
+    then, now = stored.get(OTHERS), own[OTHERS]
+    if not isinstance(then, dict):
+        return ""
+    keys = ((section, key) for section in now for key in now[section].keys() | then.get(section, {}).keys())
+    return ", ".join(then_and_now(then, now, (at for at in keys if _value(then, *at) != _value(now, *at))))
 
 
 def _window(identity: Mapping[str, Any]) -> Any:

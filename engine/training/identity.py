@@ -12,7 +12,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.planning.lora_size import size_of
 from loratui.engine.planning.optimizer_choice import chosen_optimizer
 from loratui.engine.planning.precision import TORCH_NAMES
-from loratui.engine.runs.identity import SECTIONS, differing_settings, in_words, then_and_now
+from loratui.engine.runs.identity import OTHERS, SECTIONS, differing_settings, in_words, then_and_now
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import to_table
 
@@ -22,6 +22,7 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
     table = to_table(job.settings)
     return {
         **{section: table[section] for section in SECTIONS},
+        OTHERS: {section: values for section, values in table.items() if section not in SECTIONS},
         "images": job.ledger.identity,
         "optimizer_used": chosen_optimizer(
             job.settings.optimizer.name, size_of(job.settings).parameters, on_gpu=job.device.type != "cpu", used=used

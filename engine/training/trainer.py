@@ -14,6 +14,8 @@ from loratui.engine import disk_errors
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.runs.control import Command
+from loratui.engine.runs.differences import BASE_KEY, Difference, dataset_difference, is_accepted
+from loratui.engine.runs.identity import edits
 from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.times_shown import record_times_shown
@@ -81,7 +83,7 @@ class Trainer:
         identity = self.identity = identity_of(self.job, used)
         if stored is not None:
             check_identity(stored.identity, identity)
-            self._compare_base(stored)
+            self._compare_inputs(stored)
             self.progress.resume(stored)
         self.progress.announce()
         self.overrides.announce()
@@ -113,17 +115,27 @@ class Trainer:
             base_sums=self.base_sums,
         )
 
-    def _compare_base(self, stored: Checkpoint) -> None:
-        """Refuses a base whose files are not those that the run was trained on, unless the person accepts them."""
-        then = stored.identity.get(base_files.KEY)
-        if not then or not self.job.world.is_writer:
+    def _compare_inputs(self, stored: Checkpoint) -> None:
+        """Refuses a base and a dataset that are not those that the run was trained on, unless the person accepts them."""
+        if not self.job.world.is_writer:
             return
-        self.report.phase("loading", "Comparing the base with the checkpoint's")
-        if differing := self.base_sums.changed_since(then):
-            found = Finding.of("base_changed", files=differing)
-            if self.settings.base.changed == "refuse":
-                raise UsageError(found.message, found.remedy)
-            self.report.warn("base_changed.accepted", files=differing)
+        run, found = self.job.run, list[Difference]()
+        if then := stored.identity.get(BASE_KEY):
+            self.report.phase("loading", "Comparing the base with the checkpoint's")
+            found += self.base_sums.changed_since(then)
+        self.report.phase("loading", "Comparing the images with the run's")
+        found += dataset_difference(run, self.settings)
+        for one in found:
+            shown = one.shown()
+            # A trainer that is only started again goes on: nobody is there to be asked.
+            restarted = one.part == "dataset" and read_state(run).attempt > 1
+            accepted = not one.asks or is_accepted(run, one) or (one.part == "base" and self.settings.base.changed == "accept")
+            if not (restarted or accepted):
+                refused = Finding.of(f"{one.part}_changed", files=shown, run=run.name)
+                raise UsageError(refused.message, refused.remedy)
+            self.report.warn(f"{one.part}_changed.accepted", files=shown)
+        if edited := edits(stored.identity, self.identity):
+            self.report.warn("settings_edited", edited=edited)
 
     @functools.cached_property
     def base_sums(self) -> base_files.BaseSums:

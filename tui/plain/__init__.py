@@ -132,8 +132,7 @@ class Wizard:
             case "Go through the validation":
                 self._validate(run)
             case chosen if chosen == resume:
-                launch(run)
-                return self._follow(run, "train")
+                return self._resume(run)
         return 0
 
     def _choose_preset(self) -> None:
@@ -314,6 +313,22 @@ class Wizard:
         if job == "train" and ended.status == "done" and self._ask.confirm("Make the validation images now?"):
             return self._make_grid(run)
         return int(ended.exit_code)
+
+    def _resume(self, run: RunDirectory) -> int:
+        """Resumes a run; what has changed meanwhile is shown and asked for."""
+        from loratui.engine.runs.differences import accept, differences
+
+        found = [one for one in differences(run) if one.asks]
+        for one in found:
+            say(one.title)
+            for line in one.shown():
+                say(f"  {line}")
+        if found and not self._ask.confirm("Resume all the same?", default=False):
+            return 0
+        if found:
+            accept(run, found)
+        launch(run)
+        return self._follow(run, "train")
 
     def _make_grid(self, run: RunDirectory) -> int:
         launch(run, "validate")

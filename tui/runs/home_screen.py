@@ -209,12 +209,16 @@ class HomeScreen(LoratuiScreen[None]):
         """Resumes the chosen run from its last checkpoint, and opens its training."""
         from loratui.engine.runs.directory import open_run
         from loratui.engine.runs.launcher import launch
+        from loratui.tui.runs.resuming import goes_on
 
         run = self.run
         if run is None:
             return
         try:
-            await self.in_thread(lambda: launch(open_run(self.loratui.home, run.name)))
+            opened = await self.in_thread(lambda: open_run(self.loratui.home, run.name))
+            if not await goes_on(self, opened):
+                return
+            await self.in_thread(launch, opened)
         except (LoratuiError, OSError) as error:
             self.loratui.tell(str(error), "error")
         else:

@@ -161,7 +161,13 @@ class TrainingScreen(RunScreen):
         if wanted:
             self.action_command("set_samples", wanted)
 
-    def action_resume(self) -> None:
+    @work(exclusive=True, group="question")
+    async def action_resume(self) -> None:
+        """Asks about what has changed since, and resumes the run."""
+        from loratui.tui.runs.resuming import goes_on
+
+        if not await goes_on(self, self.run_directory):
+            return
         if self.summary is not None:
             self.loratui.tell(f"{self.run_name} {self.summary.goes_on} …")
         self.launch("train")

@@ -29,7 +29,10 @@ class ConfirmScreen(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Line(plain(self._question, "bold"))
-            yield Line(plain(self._details, "$muted"))
+            *before, last = self._details.split("\n")
+            for line in before:
+                yield Line(plain(line, "$muted"), classes="tight")
+            yield Line(plain(last, "$muted"))
             yield Line(
                 joined(plain("y", "bold $accent"), f"  {self._yes}      ", plain("n", "bold $accent"), "  no"),
                 classes="answers",

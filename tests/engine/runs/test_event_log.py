@@ -24,7 +24,7 @@ from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.events import EVENT_TYPES, decode, encode, last_events, read_events, skim_events
 
 names = st.from_regex(r"[a-z][a-z_]{0,12}", fullmatch=True).filter(
-    lambda n: n not in ("v", "seq", "ts", "type", "crc", "not_finite", "durable", "self")
+    lambda n: n not in ("v", "seq", "ts", "up", "type", "crc", "not_finite", "durable", "self")
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

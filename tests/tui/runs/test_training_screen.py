@@ -12,6 +12,7 @@ from fake_run import FakeTrainer, finished_run, make_run
 from screen_text import hides, rests, screen_text, shows, waits
 
 from loratui.engine.runs import control
+from loratui.engine.runs.differences import Difference, is_accepted
 from loratui.tui.app import LoratuiApp
 from loratui.tui.runs import training_screen
 from loratui.tui.runs.training_screen import TrainingScreen
@@ -173,6 +174,33 @@ async def test_a_paused_run_offers_to_resume(home: Path, monkeypatch: pytest.Mon
         await pilot.press("r")
         await shows(pilot, "continues from step 30 …")
         await waits(pilot, lambda: launched == ["train"])
+
+
+async def test_row_48_what_has_changed_is_shown_before_a_resume_and_accepted_by_a_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(30)
+        trainer.checkpoint()
+        trainer.finish("paused", 10, "Paused as asked.")
+    found = Difference("dataset", ("added: new.png", "caption of a.png: 'x' then, 'y' now"))
+    launched: list[str] = []
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": launched.append(job))
+    monkeypatch.setattr("loratui.engine.runs.differences.differences", lambda run: [found])
+    async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "‖ paused", "r resume")
+        await pilot.press("r")
+        await shows(pilot, "The dataset has changed", "· added: new.png", "· caption of a.png", "y  resume all the same")
+        await pilot.press("n")
+        await shows(pilot, "r resume")
+        assert (launched, is_accepted(run, found)) == ([], False)
+        await pilot.press("r")
+        await shows(pilot, "y  resume all the same")
+        await pilot.press("y")
+        await waits(pilot, lambda: launched == ["train"])
+        assert is_accepted(run, found)
 
 
 async def test_a_failed_run_says_why_and_what_to_do(home: Path) -> None:
