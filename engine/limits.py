@@ -23,11 +23,10 @@ IMAGE_CPU_S = 30
 
 DISK_SPARE_BYTES = 200_000_000
 """Stays free beside what is about to be written."""
-DISK_LOW_BYTES = 2_000_000_000
-"""With less a run may fail at its next checkpoint."""
 
 
-def disk_is_low(free_bytes: float, was_low: bool = False) -> bool:
-    """Whether the person is told that the disk runs full. Half as much again must be free before that is over, so that it does not
-    come and go."""
-    return free_bytes < (DISK_LOW_BYTES * 1.5 if was_low else DISK_LOW_BYTES)
+def disk_is_low(free_bytes: float, next_bytes: float, was_low: bool = False) -> bool:
+    """Whether the next writes may not fit, so that the person is told. Half as much again must be free before that is over, so that it
+    does not come and go."""
+    least = next_bytes + DISK_SPARE_BYTES
+    return free_bytes < (least * 1.5 if was_low else least)

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loratui.engine.dataset.caption_choice import makes_several
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
 from loratui.engine.planning import figures, rungs, step_time
-from loratui.engine.planning.bases import base_path
+from loratui.engine.planning.disk import Disk, checkpoint_bytes, disk_of, sample_area, sample_count
 from loratui.engine.planning.figures import Card
 from loratui.engine.planning.lora_size import LoraSize
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
@@ -25,8 +24,6 @@ from loratui.engine.planning.recipe import Recipe
 from loratui.engine.words import count
 from loratui.presets.schema import Settings
 
-PNG_BYTES_PER_PX = 1.6
-"""Of a sample image, on average."""
 WRITING_BYTES_PER_S = 0.5e9
 """Of a checkpoint, read back and compared: 1 GB took 2 s."""
 DECODING_S = 0.5
@@ -36,23 +33,6 @@ WIDEST = 1.7
 SHORT_S = 300.0
 
 UNKNOWN = "time unknown until the preflight has run one real step"
-
-
-@dataclass(frozen=True)
-class Disk:
-    """Bytes that a run writes, and downloads before it."""
-
-    checkpoints: int
-    """At the fullest moment: those kept and the one being written."""
-    outputs: int
-    samples: int
-    cache: int
-    download: int
-
-    @property
-    def run(self) -> int:
-        """Bytes in the run directory."""
-        return self.checkpoints + self.outputs + self.samples + self.cache
 
 
 @dataclass(frozen=True)
@@ -113,19 +93,12 @@ def estimate(
     case = _Case(Facts.here(settings, here), plan)
     return Estimate(
         lora=case.facts.lora,
-        disk=_disk(case),
+        disk=disk_of(settings, plan, case.facts.lora),
         here=_here(case, here.problem, measurements, price_per_hour),
         elsewhere=()
         if case.settings.base.is_embedded
         else tuple(_on_card(case, card) for card in figures.CARDS if card.listed),
     )
-
-
-def sample_count(settings: Settings, plan: Plan) -> int:
-    """How many sample images a run makes: each so many image-steps, always at the end, and before it if wanted."""
-    every = settings.samples.every_image_steps or plan.image_steps_per_epoch
-    times = math.ceil(plan.image_steps / every) + int(settings.samples.before_training)
-    return times * len(settings.samples.prompts)
 
 
 @dataclass(frozen=True)
@@ -251,7 +224,7 @@ def _by_table(case: _Case, card: Card, found: MemoryPlan) -> _Time:
     if isinstance(cost, str):
         return _Time(None, f"{UNKNOWN}; {cost}")
     passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
-    area = _sample_area(settings) / known.resolution**2
+    area = sample_area(settings) / known.resolution**2
     each = [passes * second * area + DECODING_S for second in cost.sample_pass_s]
     low, high = (
         case.own_image_steps * step_s + sample_count(settings, plan) * sample_s + load_s + _writing_s(case) * share
@@ -274,7 +247,7 @@ def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
     load = figures.EMBEDDED_LOAD_S if case.settings.base.is_embedded else known.load_s
     # A pass of the denoiser without gradients costs about two fifths of an image-step.
     passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
-    samples = sample_count(settings, plan) * passes * 0.4 * _sample_area(settings) / settings.dataset.resolution**2
+    samples = sample_count(settings, plan) * passes * 0.4 * sample_area(settings) / settings.dataset.resolution**2
     low, high = (
         s * (case.own_image_steps * share + samples) + load_s + extra
         for s, load_s in zip(remembered.image_step_s, load, strict=True)
@@ -288,24 +261,14 @@ def _embedded_on_a_cpu(case: _Case) -> _Time:
     settings, plan = case.settings, case.plan
     scale = (settings.dataset.resolution / figures.EMBEDDED_RESOLUTION) ** 2
     samples = sample_count(settings, plan) * settings.samples.steps * 2 * 0.4
-    work = case.own_image_steps + samples * _sample_area(settings) / settings.dataset.resolution**2
+    work = case.own_image_steps + samples * sample_area(settings) / settings.dataset.resolution**2
     low, high = (work * s * scale + load for s, load in zip(figures.EMBEDDED_CPU_S, figures.EMBEDDED_LOAD_S, strict=True))
     return _Time((_two_digits(low), _two_digits(high)), "time measured on two CPU cores").if_it_prices()
 
 
 def _writing_s(case: _Case) -> float:
     """Of all checkpoints and LoRA files."""
-    return case.plan.epochs * _checkpoint_bytes(case) / WRITING_BYTES_PER_S
-
-
-def _checkpoint_bytes(case: _Case) -> int:
-    """The LoRA and the optimizer's two moments in fp32, and the average if there is one."""
-    return case.facts.lora.parameters * (16 if case.settings.training.ema_decay else 12)
-
-
-def _sample_area(settings: Settings) -> int:
-    side = settings.dataset.resolution
-    return (settings.samples.width or side) * (settings.samples.height or side)
+    return case.plan.epochs * checkpoint_bytes(case.settings, case.facts.lora) / WRITING_BYTES_PER_S
 
 
 def _cost(
@@ -331,22 +294,6 @@ def _refused(machine: str, case: _Case, why: str, memory_source: str) -> Cost:
     """Of a machine that cannot train this."""
     source = "; ".join(filter(None, (why, memory_source)))
     return Cost(machine, None, None, _rounded(case.for_all(case.known.ram_gib)), "no", "", None, source, why, memory_source)
-
-
-def _disk(case: _Case) -> Disk:
-    settings, plan, lora, known = case.settings, case.plan, case.facts.lora, case.known
-    side = settings.dataset.resolution
-    images = plan.images + plan.regularisation_images
-    text_bytes = known.text_bytes * (settings.dataset.caption_variants if makes_several(settings.dataset) else 1)
-    files = math.ceil(plan.epochs / settings.output.save_every_epochs) + 1
-    here = base_path(settings.base.model) is not None
-    return Disk(
-        checkpoints=(settings.output.keep_checkpoints + 1) * _checkpoint_bytes(case),
-        outputs=files * lora.bytes,
-        samples=int(sample_count(settings, plan) * _sample_area(settings) * PNG_BYTES_PER_PX),
-        cache=int(images * (side**2 * known.latent_bytes_per_px + text_bytes)),
-        download=0 if here else known.download_bytes,
-    )
 
 
 def _money(time_s: Range | None, price_per_hour: float | None) -> Range | None:

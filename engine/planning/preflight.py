@@ -122,8 +122,8 @@ def check_home(home: Path) -> Iterator[Finding]:
 
 
 def check_disk(recipe: Recipe, plan: Plan, home: Path) -> Iterator[Finding]:
-    """Whether the volume of `home` holds what the run will write."""
-    needed, free = estimate(recipe, plan).disk.run, free_bytes(home)
+    """Whether the volume of the runs, which need not be that of `home`, holds what the run will write."""
+    needed, free = estimate(recipe, plan).disk.run, free_bytes(home / "runs")
     if free < needed * 1.1 + DISK_SPARE_BYTES:
         yield Finding.of("disk_full", home=str(home), free=size(free), needed=size(needed))
 

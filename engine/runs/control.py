@@ -7,11 +7,14 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loratui.engine import durable
+from loratui.engine.disk_errors import PASSING
+from loratui.engine.errors import DiskError
+from loratui.engine.runs import aside
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.untrusted import read_json
@@ -45,9 +48,14 @@ def send(run: RunDirectory, command: str, **args: Any) -> str:
     assert command in COMMANDS, command
     # The trainer takes commands in the order of their ids. Microseconds in 13 hexadecimal digits last until the year 2112.
     identity = f"{time.time_ns() // 1000 & 0xF_FFFF_FFFF_FFFF:013x}{secrets.token_hex(2)[:3]}"
-    durable.make_directory(run.control)
     value = {"v": FORMAT, "id": identity, "command": command, "args": args}
-    durable.write_json(run.control / f"{identity}-{command}.json", value, durable=False)
+    try:
+        durable.make_directory(run.control)
+        durable.write_json(run.control / f"{identity}-{command}.json", value, durable=False)
+    except DiskError as error:  # a run that waits for its disk must still take commands
+        others = [asdict(other) for other in _aside(run.control)]
+        if error.number not in PASSING or not aside.keep(run.control, {"commands": [*others, value]}):
+            raise
     return identity
 
 
@@ -74,12 +82,17 @@ class Inbox:
                 continue
             self._taken.add(name)
             commands.append(command)
+        for command in _aside(self._folder):
+            if command.id not in self._taken:
+                self._taken.add(command.id)
+                commands.append(command)
         return commands
 
     def acknowledge(self, command: Command, ok: bool, message: str = "") -> None:
         """Logs the result of a command, then deletes its file, so a crash between the two repeats the command."""
         self._log.append("command_acknowledged", id=command.id, command=command.command, ok=ok, message=message)
         durable.remove(self._folder / f"{command.id}-{command.command}.json")
+        _forget(self._folder, command.id)
 
 
 def waiting(folder: Path) -> list[str]:
@@ -94,19 +107,42 @@ def waiting(folder: Path) -> list[str]:
 def pending(run: RunDirectory) -> list[Command]:
     """Commands that nobody has acknowledged yet."""
     found = [_read(run.control / name) for name in waiting(run.control)]
-    return [command for command in found if command is not None]
+    return [*(command for command in found if command is not None), *_aside(run.control)]
 
 
 def clear(run: RunDirectory) -> None:
     """Removes all commands: they were meant for an earlier trainer."""
     for name in waiting(run.control):
         durable.remove(run.control / name)
+    aside.drop(run.control)
     durable.sweep_leftovers(run.control)
 
 
 def withdraw(run: RunDirectory, identity: str) -> bool:
     """Removes a command that nobody has acknowledged; False if it is gone already."""
-    return any(durable.remove(run.control / name) for name in waiting(run.control) if name.startswith(f"{identity}-"))
+    there = _forget(run.control, identity)
+    return any(durable.remove(run.control / name) for name in waiting(run.control) if name.startswith(f"{identity}-")) or there
+
+
+def _aside(folder: Path) -> list[Command]:
+    """The commands that the disk did not take, oldest first."""
+    body = aside.kept(folder)
+    listed = body.get("commands") if body else None
+    tables = [table for table in listed if isinstance(table, dict)] if isinstance(listed, list) else []
+    return [command for table in tables if (command := _command(table, str(table.get("id")), str(table.get("command"))))]
+
+
+def _forget(folder: Path, identity: str) -> bool:
+    """Removes a command that the disk did not take; whether there was one."""
+    found = _aside(folder)
+    left = [asdict(command) for command in found if command.id != identity]
+    if len(left) == len(found):
+        return False
+    if left:
+        aside.keep(folder, {"commands": left})
+    else:
+        aside.drop(folder)
+    return True
 
 
 def _read(path: Path) -> Command | None:
@@ -117,8 +153,10 @@ def _read(path: Path) -> Command | None:
         body = read_json(path, follow=False)
     except OSError:
         return None
-    if not isinstance(body, dict) or body.get("v") != FORMAT:
-        return None
+    return _command(body, *found.groups()) if isinstance(body, dict) and body.get("v") == FORMAT else None
+
+
+def _command(body: Mapping[str, Any], identity: str, command: str) -> Command | None:
     args = body.get("args", {})
-    known = found[2] in COMMANDS and (body.get("id"), body.get("command")) == found.groups()
-    return Command(found[1], found[2], args) if known and isinstance(args, dict) else None
+    known = command in COMMANDS and (body.get("id"), body.get("command")) == (identity, command)
+    return Command(identity, command, args) if known and isinstance(args, dict) else None

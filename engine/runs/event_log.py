@@ -19,6 +19,7 @@ from loratui.engine.runs import aside
 from loratui.engine.runs.ages import up_s
 from loratui.engine.runs.events import EVENT_TYPES, FORMAT, MOST_TAIL, Event, decode, encode, last_events
 from loratui.engine.untrusted import open_regular
+from loratui.engine.words import count
 
 _OWN_FIELDS = frozenset({"v", "seq", "ts", "up", "type", "crc", "not_finite"})
 _SHORTEST_LINE = 32
@@ -146,7 +147,7 @@ class EventLog:
             self._write(self._unsaid[0])
             del self._unsaid[0]
         if self._lost:
-            message = f"{self._lost} event{'s' if self._lost > 1 else ''} could not be written to the log."
+            message = f"{count(self._lost, 'event')} could not be written to the log."
             warning = {"code": "events_lost", "message": message, "remedy": "Free some disk space."}
             self._write(encode("warning", self._next_seq, time.time(), warning, up_s()))
             self._next_seq, self._lost = self._next_seq + 1, 0

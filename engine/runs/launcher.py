@@ -23,8 +23,8 @@ def launch(run: RunDirectory, job: str = "train", actions: str = "") -> None:
     """Starts `job` (`train` or `validate`) for a run in a process of its own that outlives this one and its terminal; with `actions`
     (`left`, `now` or `again`) only what was chosen for the end of the run.
 
-    Returns when the lock is held. Raises `UsageError` if the run is alive already, `DiskError` if nothing can be
-    written, and `LoratuiError` with the supervisor's last words if it dies.
+    Returns when the lock is held. Raises `UsageError` if the run is alive already, `DiskError` if its volume cannot take what it still
+    writes, and `LoratuiError` with the supervisor's last words if it dies.
     """
     if lock.is_held(run.lock):
         # Taking a held lock fails with the owner's name; if it was let go just now, there is nothing to refuse.
@@ -32,6 +32,10 @@ def launch(run: RunDirectory, job: str = "train", actions: str = "") -> None:
     ownership.require_trusted(run.path.parent)
     ownership.require_own(run.path)
     contents.require_sound(run.path)
+    if job == "train" and not actions:
+        from loratui.engine.runs.room import require_room  # not at the start of the app: it knows what a recipe takes
+
+        require_room(run)
     durable.make_directory(run.log)
     read_end, write_end = os.pipe()
     try:

@@ -280,8 +280,8 @@ def _busy(path: Path) -> UsageError:
 
 def _write_owner(fd: int, owner: Owner) -> None:
     data = json.dumps({"v": 1, **asdict(owner)}, ensure_ascii=True).encode("ascii") + b"\n"
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, data, 0)
+    os.pwrite(fd, data, 0)  # in place, so a full disk takes it too
+    os.ftruncate(fd, len(data))
 
 
 def _parse_owner(data: bytes) -> Owner | None:

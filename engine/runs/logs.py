@@ -1,15 +1,20 @@
-"""The end of what a process printed, made fit for an event: no escapes, no endless lines, no secrets."""
+"""What a process prints: into a log whose disk may be full; and the end of it, made fit for an event: no escapes, no endless lines, no secrets."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from loratui.engine.cleaning import without_escapes
+from loratui.engine.durable import write_all
 from loratui.engine.secrecy import hidden
 from loratui.engine.untrusted import open_regular
+from loratui.engine.words import size
 
 _LINES = 20
 _LINE_LENGTH = 400
@@ -17,6 +22,38 @@ _BYTES = 32_768
 
 _FRAME = re.compile(r'^  File "(?:[^"\n]*/)?([^"/\n]+)", line (\d+) in (\S+)', re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class _Forgiving(io.RawIOBase):
+    """The file behind a descriptor, which loses what the disk does not take, and says how much that was."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd, self._lost = fd, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, data: Any) -> int:
+        try:
+            if self._lost:
+                os.write(self._fd, f"[{size(self._lost)} were lost here: the disk did not take them]\n".encode())
+                self._lost = 0
+            write_all(self._fd, bytes(data))
+        except OSError:
+            self._lost += len(data)
+        return len(data)
+
+
+def print_whatever_the_disk_does() -> None:
+    """From now on, a disk that does not take what this process prints is no error: what is printed is worth less than the run."""
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(_Forgiving(fd), encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]  # raw is enough
+        for fd in (1, 2)
+    )
 
 
 def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = None) -> list[str]:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from loratui.engine.limits import disk_is_low
 from loratui.engine.runs.events import Event
-from loratui.engine.words import size
+from loratui.engine.words import GIB, size
 
 Record = TypeVar("Record")
 
@@ -211,6 +212,14 @@ class Machine:
     ram_gib: float | None
     ram_total_gib: float | None
     disk_free_gib: float | None
+    disk_needed_gib: float | None
+    """What the next checkpoint, LoRA file and samples take."""
+
+    @property
+    def disk_is_low(self) -> bool:
+        """Whether the disk may not take these."""
+        free, needed = self.disk_free_gib, self.disk_needed_gib
+        return free is not None and needed is not None and disk_is_low(free * GIB, needed * GIB)
 
     @property
     def cpu_share(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What could be deleted on the volume of a run that has no room, with sizes. Nothing here deletes anything."""
+"""The room on the volume of a run: what it still needs there, and what could be deleted. Nothing here deletes anything."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from loratui.engine.dataset.ledger import read_ledger
+from loratui.engine.errors import DiskError
+from loratui.engine.findings import Finding
+from loratui.engine.machine.volume import volume_of
+from loratui.engine.planning.disk import beside_checkpoint_bytes, cache_bytes, checkpoint_bytes
+from loratui.engine.planning.lora_size import size_of
+from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.records import Deletable
+from loratui.engine.words import size
 
 _MOST_S = 2.0
 """A volume that fails may also be slow; what was found by then is told."""
@@ -26,6 +34,32 @@ def deletable(run: RunDirectory) -> list[Deletable]:
     found = [Deletable(what, bytes_in(path, end), command) for what, path, command in candidates]
     largest = sorted((one for one in found if one.bytes >= _FEWEST_BYTES), key=lambda one: -one.bytes)
     return largest[:_MOST_TOLD]
+
+
+def require_room(run: RunDirectory) -> None:
+    """Raises `DiskError` where the run's volume cannot take what the run still writes."""
+    volume, needed = volume_of(run.path), still_needed(run)
+    if volume is not None and volume.lacks(needed):
+        found = Finding.of("disk_full", home=str(run.path), free=size(volume.free), needed=size(needed))
+        if volume.read_only:
+            found = Finding.of("output_not_writable", folder=str(run.path))
+        others = [f"{one.what} ({size(one.bytes)}: {one.command})" for one in deletable(run)]
+        raise DiskError(found.message, " ".join([found.remedy, *(["Not needed for it:", ", ".join(others)] if others else [])]))
+
+
+def still_needed(run: RunDirectory) -> int:
+    """Bytes that a run needs to go on: (keep + 1) checkpoints, a LoRA file, samples and caches, without what is there already; 0 where
+    its settings cannot be read, which its trainer reports."""
+    try:
+        settings = read_recipe(run.effective).settings
+        images = len(read_ledger(run.dataset).images)
+    except (OSError, ValueError):
+        return 0
+    lora = size_of(settings)
+    checkpoint = checkpoint_bytes(settings, lora)
+    all_of_them = (settings.output.keep_checkpoints + 1) * checkpoint - bytes_in(run.checkpoints)
+    caches = max(0, images * cache_bytes(settings) - bytes_in(run.cache))
+    return max(checkpoint, all_of_them) + beside_checkpoint_bytes(settings, lora) + caches
 
 
 def bytes_in(folder: Path, end: float = float("inf")) -> int:

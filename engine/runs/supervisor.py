@@ -24,7 +24,7 @@ from loratui.engine.machine import cgroup
 from loratui.engine.runs import ages, contents, control, fence, lock, watchdog
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.event_log import EventLog
-from loratui.engine.runs.logs import log_tail, where_it_was
+from loratui.engine.runs.logs import log_tail, print_whatever_the_disk_does, where_it_was
 from loratui.engine.runs.outcomes import (
     LONGER_EACH_TIME,
     MOST_AN_HOUR,
@@ -385,6 +385,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     os.umask(0o077)
+    print_whatever_the_disk_does()
     run = RunDirectory(args.run)
     tell = _Teller(args.ready_fd)
     try:

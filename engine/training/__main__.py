@@ -30,6 +30,7 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.disk_wait import DiskWait
 from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.logs import print_whatever_the_disk_does
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.runs.watchdog import STACK_SIGNALS
 from loratui.engine.secrecy import hidden
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--job", choices=SUPERVISED, default="train")
     args = parser.parse_args(argv)
     os.umask(0o077)
+    print_whatever_the_disk_does()
     run = RunDirectory(args.run.resolve())
     world = together.own_world() if args.job == "train" else ALONE
     if world is None:

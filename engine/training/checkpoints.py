@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError
+from loratui.engine.planning.disk import beside_checkpoint_bytes
+from loratui.engine.planning.lora_size import size_of
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.background import Background
 from loratui.engine.training.base_files import BaseSums
@@ -157,6 +159,8 @@ class Checkpoints:
             known = {**snapshot.identity, **self.base_sums.known()}  # which may wait a second
             path, size = save_checkpoint(self.job.run, replace(snapshot, identity=known))
             self._written_s = time.monotonic() - began
+            settings = self.job.settings
+            self.report.next_bytes = size + beside_checkpoint_bytes(settings, size_of(settings))
             self.report.event(
                 "checkpoint_written",
                 durable=True,

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.disk_errors import at_once
 from loratui.engine.findings import Finding
 from loratui.engine.limits import disk_is_low
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.events import finite_fields
 from loratui.engine.runs.fence import LostError
-from loratui.engine.words import GIB
+from loratui.engine.words import GIB, size
 
 HEARTBEAT_AFTER_S = 5.0
 STEPS_A_SECOND = 10.0
@@ -53,6 +54,8 @@ class Reporter:
 
     def __init__(self, log: EventLog | Told) -> None:
         self.log = log
+        self.next_bytes = 0
+        """What the next checkpoint, LoRA file and samples take; 0 while that is unknown."""
         self._phase = ""
         self._last_step = self._last_progress = float("-inf")
         self._ended = threading.Event()
@@ -114,15 +117,17 @@ class Reporter:
             reading, now = sampler.read(), time.monotonic()
             if self._ended.is_set():
                 break
-            free = reading.disk_free_gib
-            with contextlib.suppress(LostError):  # which the training is told at its next event
+            free, needs = reading.disk_free_gib, self.next_bytes
+            # What the training is told of at its next event, this thread leaves to it; nor does it wait for a disk.
+            with contextlib.suppress(LostError), at_once():
                 if worth_telling(told, reading, now - told_at):
                     told, told_at = reading, now
-                    self.log.append("telemetry", **reading.to_fields())
-                if free is not None:
-                    was_low, low = low, disk_is_low(free * GIB, low)
+                    needed: dict[str, Any] = {"disk_needed_gib": round(needs / GIB, 3)} if needs else {}
+                    self.log.append("telemetry", **reading.to_fields(), **needed)
+                if free is not None and needs:
+                    was_low, low = low, disk_is_low(free * GIB, needs, low)
                     if low and not was_low:
-                        self.warn("disk_low", free_gib=free)
+                        self.warn("disk_low", free=size(free * GIB), needed=size(needs))
         sampler.close()
 
     def _beat(self) -> None:

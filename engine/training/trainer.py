@@ -13,6 +13,8 @@ import torch
 from loratui.engine import disk_errors
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import Finding
+from loratui.engine.planning.disk import beside_checkpoint_bytes, checkpoint_bytes
+from loratui.engine.planning.lora_size import size_of
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.differences import BASE_KEY, Difference, dataset_difference, is_accepted
 from loratui.engine.runs.identity import edits
@@ -45,6 +47,8 @@ class Trainer:
         self.entries = job.ledger.images
         self.batch_schedule = schedule_of(settings, self.entries)
         self.progress = Progress(job, report, self.batch_schedule)
+        lora = size_of(settings)
+        report.next_bytes = checkpoint_bytes(settings, lora) + beside_checkpoint_bytes(settings, lora)
         if job.ahead is not None:
             job.ahead.decide(job.run, job.facts, job.memory_plan, self.progress.total.step)
         self.overrides = LiveOverrides(job, report)

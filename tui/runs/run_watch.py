@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class RunWatch:
             before = {run.name: run for run in self.runs}
             found = watch.notices(before, listed.runs, lambda run: how_validation_ended(RunDirectory(Path(run.path))))
             self.runs = listed.runs
-        low, self._disk_low = watch.disk_notice(listed.free_bytes, self._disk_low, any(run.active for run in listed.runs))
+        low, self._disk_low = watch.disk_notice(listed.free_bytes, self._disk_low, _next_bytes(listed.runs))
         return [*found, *([low] if low else [])]
 
     def farewell(self) -> Iterator[str]:
@@ -70,13 +70,19 @@ class RunWatch:
         from loratui.engine.runs.summary import summarise_all
 
         try:
-            return RunsListed(tuple(summarise_all(self._home)), free_bytes=_free_bytes(self._home))
+            return RunsListed(tuple(summarise_all(self._home)), free_bytes=_free_bytes(self._home / "runs"))
         except OSError as error:
             return RunsListed((), str(error))
 
     @property
     def _every_s(self) -> float:
         return _LOOK_EVERY_S if self.list_is_shown else _LOOK_ELSEWHERE_EVERY_S
+
+
+def _next_bytes(runs: Iterable[RunSummary]) -> int:
+    """What the active runs write next, as far as they have told."""
+    machines = [run.state.machine for run in runs if run.active]
+    return int(sum(machine.disk_needed_gib or 0.0 for machine in machines if machine is not None) * GIB)
 
 
 def _free_bytes(home: Path) -> int | None:

@@ -47,14 +47,15 @@ def notices(
     return [notice for notice in found if notice]
 
 
-def disk_notice(free_bytes: int | None, was_low: bool, active: bool) -> tuple[Notice | None, bool]:
-    """A notice when the disk runs low while a run is active, and whether it is low; once until there is space again."""
-    if free_bytes is None or not active:
+def disk_notice(free_bytes: int | None, was_low: bool, next_bytes: int) -> tuple[Notice | None, bool]:
+    """A notice when the disk may not take what the active runs write next (`next_bytes`, 0 without one), and whether it is low; once
+    until there is space again."""
+    if free_bytes is None or not next_bytes:
         return None, was_low
-    low = disk_is_low(free_bytes, was_low)
+    low = disk_is_low(free_bytes, next_bytes, was_low)
     if not low or was_low:
         return None, low
-    words = f"Only {size(free_bytes)} are free on the disk of the runs. A run that cannot write its checkpoint pauses."
+    words = f"Only {size(free_bytes)} are free on the disk of the runs, and their next writes take {size(next_bytes)}. Without room they wait."
     return Notice(f"{words} Free some space.", "error"), True
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
-from loratui.engine.limits import disk_is_low
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.records import Machine
 from loratui.engine.runs.series import Series
-from loratui.engine.words import GIB
 from loratui.tui import text
 from loratui.tui.runs import figures
 from loratui.tui.widgets import braille
@@ -63,7 +61,7 @@ def _machine(machine: Machine, history: RunHistory, curve: int) -> Iterator[Cont
         yield _row("CPU", f"{machine.cpu_share:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
     yield _row("RAM", figures.of_gib(machine.ram_gib, machine.ram_total_gib), "")
     if machine.disk_free_gib is not None:
-        low = disk_is_low(machine.disk_free_gib * GIB)
+        low = machine.disk_is_low
         free = f"{machine.disk_free_gib:.{1 if machine.disk_free_gib < 10 else 0}f} GiB free"
         yield _row("disk", f"{free}{', low!' if low else ''}", "", "$error" if low else "")
 

@@ -114,7 +114,9 @@ async def test_the_machine_is_shown_with_its_words(home: Path) -> None:
         trainer.log.append("telemetry", **GPU)
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=WIDE) as pilot:
             await shows(pilot, "H200", "97 %", "18.2 of 140 GiB", "61 °C  412 of 700 W", "slowed: power limit", "41 GiB free")
-            trainer.log.append("telemetry", **{**GPU, "gpu_c": 91, "disk_free_gib": 0.5, "throttle": ["heat"]})
+            trainer.log.append(
+                "telemetry", **{**GPU, "gpu_c": 91, "disk_free_gib": 0.5, "disk_needed_gib": 0.4, "throttle": ["heat"]}
+            )
             await shows(pilot, "91 °C hot", "0.5 GiB free, low!", "slowed: heat")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeTrainer, finished_run
 
-from loratui.engine.limits import DISK_LOW_BYTES
+from loratui.engine.limits import DISK_SPARE_BYTES
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import RunSummary, how_validation_ended, summarise
 from loratui.engine.runs.verdict import Status, Verdict
@@ -83,13 +83,17 @@ def test_how_a_validation_ended_stands_in_its_own_log(tmp_path: Path) -> None:
 
 
 def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:
-    notice, low = disk_notice(DISK_LOW_BYTES - 1, False, True)
+    needed = 516_000_000
+    least = needed + DISK_SPARE_BYTES
+    notice, low = disk_notice(least - 1, False, needed)
     assert notice is not None
+    assert "their next writes take 516.0 MB" in notice.words
     assert low
-    assert disk_notice(DISK_LOW_BYTES + 1, True, True) == (None, True)
-    assert disk_notice(DISK_LOW_BYTES * 2, True, True) == (None, False)
-    assert disk_notice(0, False, False) == (None, False)
-    assert disk_notice(None, True, True) == (None, True)
+    assert disk_notice(least + 1, True, needed) == (None, True)
+    assert disk_notice(least * 2, True, needed) == (None, False)
+    assert disk_notice(least + 1, False, needed) == (None, False), "what the next writes need decides, no fixed size"
+    assert disk_notice(0, False, 0) == (None, False)
+    assert disk_notice(None, True, needed) == (None, True)
 
 
 def test_the_title_tells_how_far_the_run_is() -> None:
