@@ -14,7 +14,7 @@ LEAST_S = 30.0
 LONGEST_STEP_S = 3600.0
 FIRST_STEP_S = 1800.0
 """Until the first step: it loads kernels and compiles, on a CPU for a quarter of an hour."""
-_OTHER_S = {"loading": 1800.0, "caching": 600.0, "sampling": 600.0, "saving": 600.0, "finishing": 600.0}
+_OTHER_S = {"loading": 1800.0, "caching": 600.0, "sampling": 600.0, "saving": 600.0, "finishing": 600.0, "measuring": 600.0}
 """Between two signs of progress in the other phases: a base may come over a slow network, an image be encoded on the CPU."""
 
 

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Starts the job and follows it.
 
     JSON: `run path status exit_code reason advice grid pictures[] {path grid prompt strength seed file nearest similarity}
-    seconds`, where `grid` is the file that lists the images, or null if it was not written.
+    parts[] {id status measures[] images[]} seconds`, where `grid` is the file that lists the images, or null if it was not written.
     """
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
@@ -83,7 +83,18 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
         **{key: own[key] for key in ("run", "path", "status", "exit_code", "reason", "advice", "seconds")},
         "grid": grid,
         "pictures": listed,
+        "parts": _parts(ended.run),
     }
+
+
+def _parts(run: RunDirectory) -> list[dict[str, Any]]:
+    """The parts of the validation with their measures, and the images by their full paths."""
+    from loratui.engine.proof.report import read_parts
+
+    parts = read_parts(run.validation / "measures.json")
+    for part in parts:
+        part["images"] = [{**image, "path": str(run.path / image["path"])} for image in part["images"]]
+    return parts
 
 
 def _request(args: argparse.Namespace, run: RunDirectory) -> GridRequest:

@@ -21,6 +21,7 @@ PHASES: dict[str, str] = {
     "saving": "saving",
     "finishing": "finishing",
     "validating": "making validation images",
+    "measuring": "measuring the images",
 }
 """The trainer's phases in words."""
 

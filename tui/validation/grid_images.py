@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
 from loratui.engine.untrusted import finite, leads_out, read_json
@@ -111,51 +111,6 @@ def merged(listed: Iterable[Slot], written: Iterable[Image]) -> list[Slot]:
     return list(slots.values())
 
 
-def is_trigger_alone(prompt: str, subject: Subject) -> bool:
-    """Whether a prompt names the subject and otherwise only says that it is an image."""
-    words = set(_WORD.findall(prompt.lower()))
-    own = set(_WORD.findall(f"{subject.trigger} {subject.class_word}".lower()))
-    others = {word for word in words - own - _SAYS_NOTHING if not word.startswith(("score_", "score-"))}
-    return bool(own & words) and not others
-
-
-_WORD = re.compile(r"[^\W_]+(?:[_'-][^\W_]+)*")
-_SAYS_NOTHING = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "photo",
-        "photograph",
-        "photography",
-        "portrait",
-        "picture",
-        "image",
-        "drawing",
-        "drawn",
-        "painting",
-        "painted",
-        "art",
-        "illustration",
-        "raw",
-        "close-up",
-        "closeup",
-        "headshot",
-        "shot",
-        "high",
-        "quality",
-        "masterpiece",
-        "best",
-        "style",
-        "simple",
-        "plain",
-        "background",
-    ]
-)
-
-
 def table(point: str, slots: Sequence[Slot], subject: Subject) -> Table:
     """The images for one part of the validation; empty for a part without images."""
     strengths = [slot for slot in slots if slot.grid == "strengths"]
@@ -163,12 +118,20 @@ def table(point: str, slots: Sequence[Slot], subject: Subject) -> Table:
         case "likeness":
             return _likeness(_likely(strengths, subject), subject.files)
         case "generalises":
-            chosen = [slot for slot in _likely(strengths, subject) if not is_trigger_alone(slot.prompt, subject)]
+            chosen = [
+                slot
+                for slot in _likely(strengths, subject)
+                if not is_trigger_alone(slot.prompt, subject.trigger, subject.class_word)
+            ]
             tiles = [(Tile(slot), Tile(slot, True) if slot.nearest else None) for slot in chosen]
             rows = [Row(_title(slot, chosen, subject.files), pair) for slot, pair in zip(chosen, tiles, strict=True)]
             return Table(("made", "most like this training image"), tuple(rows))
         case "trigger_alone":
-            alone = [slot for slot in _likely(strengths, subject) if is_trigger_alone(slot.prompt, subject)]
+            alone = [
+                slot
+                for slot in _likely(strengths, subject)
+                if is_trigger_alone(slot.prompt, subject.trigger, subject.class_word)
+            ]
             return _by_seed(alone, subject.files)
         case "quality":
             return _against_the_base(strengths, subject)

@@ -12,11 +12,12 @@ from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.planning.validation_grid import GRIDS, Grid, GridRequest, read_wish
+from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.runs.lora_files import lora_files
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.screens.base import LoratuiScreen
-from loratui.tui.validation import grid_images, request
+from loratui.tui.validation import request
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.validation.request import Typed
 from loratui.tui.widgets.field import Field
@@ -198,7 +199,7 @@ class MakeScreen(LoratuiScreen[bool]):
 
     def _is_alone(self, prompt: str) -> bool:
         filled = request.filled_in(prompt, self.model.settings)
-        return grid_images.is_trigger_alone(filled, self.model.subject)
+        return is_trigger_alone(filled, self.model.subject.trigger, self.model.subject.class_word)
 
 
 def _listed(names: Sequence[str]) -> str:

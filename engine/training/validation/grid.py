@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from loratui.engine.planning.validation_grid import (
     read_wish,
     words,
 )
+from loratui.engine.proof.protocol import Near
 from loratui.engine.runs.lora_files import lora_files
 from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache
@@ -31,6 +32,7 @@ from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
 from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
+from loratui.engine.training.validation.measuring import measure
 from loratui.engine.training.validation.nearest import Gallery
 from loratui.engine.untrusted import open_regular
 
@@ -52,6 +54,7 @@ def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
             found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
             nearest = {"nearest": found[0], "similarity": round(found[1], 3)} if found else {}
             report.event("image_written", durable=True, **_fields(cell, path), **nearest)
+        measure(job, report, requests, wish.file or "", maker.layouts() if maker else {})
     requests.acknowledge_ending("All images are made.")
     return ExitCode.DONE
 
@@ -101,6 +104,10 @@ class _Maker:
         self._adapter = add_adapter(job, self._model)
         place_on_card(job, self._model, self._adapter)
         report.phase("sampling", "Making the validation images")
+
+    def layouts(self) -> Mapping[str, Sequence[Near]]:
+        """How near the layouts of the training images are to each other."""
+        return self._gallery.among()
 
     def make(self, cell: Cell, path: str, number: int, total: int) -> tuple[str, float] | None:
         """Writes the image of a cell, the `number`-th of `total`; returns the training image it resembles most."""

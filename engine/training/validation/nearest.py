@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,11 @@ from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.families.model import Model
+from loratui.engine.proof.protocol import Near
 from loratui.engine.training.cache import LatentCache
 
+_NEIGHBOURS = 20
+"""So many are told of each training image: near-duplicates are passed over later."""
 SIDE = 8
 """Images are compared by the layout of their colours and shapes on a grid of this many fields a side."""
 
@@ -34,6 +37,17 @@ class Gallery:
         made = layout(self._model.encode_image(pixels).mean)
         similarity, index = (self._layouts @ made).max(dim=0)
         return self._entries[int(index)].relative, float(similarity)
+
+    def among(self) -> Mapping[str, Sequence[Near]]:
+        """For each training image, the others with the nearest layouts, nearest first."""
+        if self._layouts is None or len(self._entries) < 2:
+            return {}
+        similar = (self._layouts @ self._layouts.T).fill_diagonal_(-2.0)
+        values, places = similar.topk(min(_NEIGHBOURS, len(self._entries) - 1), dim=1)
+        return {
+            entry.relative: [Near(self._entries[at].relative, value) for at, value in zip(row, found, strict=True)]
+            for entry, row, found in zip(self._entries, places.tolist(), values.tolist(), strict=True)
+        }
 
 
 def layout(latents: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from random_bases import run_on, write_images
 from loratui.engine import durable
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.planning.validation_grid import GridRequest
+from loratui.engine.proof import report as report_module
+from loratui.engine.proof.registry import PARTS
+from loratui.engine.proof.report import read_parts
 from loratui.engine.runs import control
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
@@ -130,6 +134,58 @@ def test_a_check_that_was_stopped_goes_on_where_it_was(trained: RunDirectory, mo
         answered.unlink()
     assert do(trained, "validate") == ExitCode.DONE
     assert len(made) == len(set(made)) == len({cell["path"] for cell in listed(trained)})
+
+
+def values(run: RunDirectory) -> dict[tuple[str, str], dict[str, Any]]:
+    parts = read_parts(run.validation / "measures.json")
+    return {(part["id"], row["id"]): row for part in parts for row in part["measures"]}
+
+
+def test_the_images_are_measured_at_the_end_and_only_new_ones_are_read_again(
+    trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[object] = []
+    read = report_module.read_pixels
+    monkeypatch.setattr(report_module, "read_pixels", lambda image: reads.append(image) or read(image))
+    durable.make_directory(trained.validation)
+    wish = GridRequest(grids=("strengths",), strengths=(0.0, 1.0), seeds=2)
+    durable.write_json(trained.validation / "wish.json", wish.to_json())
+    assert do(trained, "validate") == ExitCode.DONE
+    assert len(reads) == 2 * 2 * 2 + 7, "images and photos"
+    found = values(trained)
+    assert [part["id"] for part in read_parts(trained.validation / "measures.json")] == [p.id for p in PARTS]
+    for key in (
+        ("quality", "sharpness"),
+        ("quality", "saturation"),
+        ("generalises", "variety"),
+        ("generalises", "copy_layout"),
+    ):
+        assert found[key]["value"] is not None, found[key]
+        assert found[key]["base"] is not None
+        assert found[key]["spread"] is not None
+        assert not found[key]["unknown"]
+    assert found["generalises", "copy_layout"]["range"] is not None
+    assert found["checkpoints", "sharpness"]["unknown"]
+    made = (trained.validation / "measures.json").read_bytes()
+
+    reads.clear()
+    assert do(trained, "validate") == ExitCode.DONE
+    assert not reads, "all is known"
+    assert (trained.validation / "measures.json").read_bytes() == made
+
+    durable.write_json(trained.validation / "wish.json", replace(wish, strengths=(0.0, 0.5, 1.0)).to_json())
+    assert do(trained, "validate") == ExitCode.DONE
+    assert len(reads) == 4, "the new ones"
+    assert [point["strength"] for point in values(trained)["strength", "sharpness"]["curve"]] == [0.5, 1.0]
+
+    reads.clear()
+    kept = trained.validation / "readings.json"
+    kept.write_bytes(kept.read_bytes().replace(b"0", b"1", 20))
+    for path in trained.validation.glob("*.png"):
+        path.write_bytes(b"no image")
+        break
+    assert do(trained, "validate") == ExitCode.DONE
+    assert len(reads) == 12 - 1 + 7, "a damaged file is read again, and a damaged image is passed over"
 
 
 @pytest.mark.parametrize(("file", "words"), [("output/gone.safetensors", "has no file"), ("qxz", "has no file")])

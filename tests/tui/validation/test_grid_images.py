@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
 from loratui.tui.validation.grid_images import (
     Slot,
     Subject,
-    is_trigger_alone,
     likely_strength,
     likeness,
     merged,
@@ -67,11 +67,11 @@ def test_the_trigger_alone_is_told_from_other_prompts() -> None:
     ],
 )
 def test_what_counts_as_the_trigger_alone(prompt: str, alone: bool) -> None:
-    assert is_trigger_alone(prompt, SUBJECT) is alone
+    assert is_trigger_alone(prompt, SUBJECT.trigger, SUBJECT.class_word) is alone
 
 
 def test_without_a_trigger_nothing_is_the_trigger_alone() -> None:
-    assert not is_trigger_alone("a photo", Subject())
+    assert not is_trigger_alone("a photo", "", "")
 
 
 def test_a_made_image_stands_beside_the_photo_that_it_is_like() -> None:

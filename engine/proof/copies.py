@@ -1,0 +1,188 @@
+"""Copy risk, apart from likeness: how near the images are to a photo, against how near the photos are to each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loratui.engine.dataset.similar import NEAR_BITS
+from loratui.engine.proof.hashes import BITS, agreement
+from loratui.engine.proof.protocol import GONE, LEAST_PHOTOS, Near, Photo, References, Shot, Value, by_seed, natural
+from loratui.engine.words import count
+
+COPY = 1 - NEAR_BITS / BITS
+"""Share of equal bits from which two images are nearly the same; the limit for near-duplicates in a dataset."""
+AS_BASE = 0.05
+"""The base knows no photo: an image that is nearer to one than the base's by no more than this was not copied."""
+LIMITS_OF_PHOTOS = "If the photos are nearly alike, their own nearness is high and hides a copy."
+
+
+class Comparison(Protocol):
+    """A way to find the nearest photo."""
+
+    def needs(self, references: References) -> str:
+        """What it lacks."""
+
+    def nearest(self, shots: Sequence[Shot], photos: Sequence[Photo]) -> Mapping[str, Near]:
+        """The nearest photo of each image that can be compared, by the image's path."""
+
+    def among(self, photos: Sequence[Photo]) -> list[float]:
+        """For each photo, how near the nearest other is."""
+
+
+@dataclass(frozen=True)
+class CopyRisk:
+    """The nearest photo by one comparison."""
+
+    id: str
+    title: str
+    about: str
+    limits: str
+    by: Comparison
+    surely: float
+    """From this nearness on it is a copy, whatever the photos are like."""
+    unit: str = "nearness, 1 is the same"
+
+    def needs(self, references: References) -> str:
+        """Photos, and what the comparison needs."""
+        return (references.no_photos if not references.photos else "") or self.by.needs(references)
+
+    def of(self, images: Sequence[Shot], references: References) -> Value:
+        """The nearest pair, and where it lies in what is natural."""
+        nearest = self.by.nearest(images, references.photos)
+        found = [(shot, nearest[shot.path]) for shot in images if shot.path in nearest]
+        if not found:
+            return Value.not_known(_why_none(images, self.by, references) or GONE)
+        at_most, near = max(found, key=lambda pair: pair[1].value)
+        _, spread = by_seed((shot, found_near.value) for shot, found_near in found)
+        bases = [references.base[shot.key] for shot, _ in found if shot.key in references.base]
+        of_base = self.by.nearest(bases, references.photos) if bases else {}
+        base = max((other.value for other in of_base.values()), default=None)
+        among = self.by.among(references.distinct())
+        natural_range = natural(among)
+        above = [shot for shot, other in found if natural_range and other.value > natural_range[1]]
+        return Value(
+            near.value,
+            spread,
+            base,
+            natural_range,
+            figure=f"{near.value:.2f} to {near.photo}" + (f", photos {_words(natural_range)}" if natural_range else ""),
+            means=self._means(near.value, natural_range, base),
+            unknown="" if natural_range else _too_few(len(among)),
+            images={shot.path: other.value for shot, other in found},
+            more={
+                "image": at_most.path,
+                "photo": near.photo,
+                "share_above": round(len(above) / len(found), 4) if natural_range else None,
+                "nearest": [{"path": shot.path, "photo": other.photo, "value": round(other.value, 4)} for shot, other in found],
+                "attracts": _attracts(other for _, other in found),
+            },
+        )
+
+    def _means(self, value: float, among: tuple[float, float] | None, base: float | None) -> str:
+        if base is not None and value <= base + AS_BASE:
+            return "the base's images are as near: no sign of a copy"
+        if value >= self.surely:
+            return "nearly the same as this photo: a copy"
+        if among is None:
+            return "look at the pair"
+        return "nearer than the photos are to each other: look at the pair" if value > among[1] else "no sign of a copy"
+
+
+@dataclass(frozen=True)
+class ByHash:
+    """By perceptual hashes of the photo's parts."""
+
+    def needs(self, references: References) -> str:
+        """Nothing but photos."""
+        del references
+        return ""
+
+    def nearest(self, shots: Sequence[Shot], photos: Sequence[Photo]) -> Mapping[str, Near]:
+        """The photo with the part that agrees in most bits."""
+        readable = [shot for shot in shots if shot.pixels is not None]
+        hashes = [shot.pixels.hash for shot in readable if shot.pixels is not None]
+        found: dict[str, Near] = {}
+        for photo in photos:
+            if not photo.crops:
+                continue
+            for shot, value in zip(readable, agreement(hashes, photo.crops).tolist(), strict=True):
+                if shot.path not in found or value > found[shot.path].value:
+                    found[shot.path] = Near(photo.name, value)
+        return found
+
+    def among(self, photos: Sequence[Photo]) -> list[float]:
+        """A photo's first hash is that of its largest part."""
+        whole = [photo for photo in photos if photo.crops]
+        hashes = [photo.crops[0] for photo in whole]
+        best = [0.0] * len(whole)
+        for at, photo in enumerate(whole):
+            for other, value in enumerate(agreement(hashes, photo.crops).tolist()):
+                if other != at:
+                    best[other] = max(best[other], value)
+        return best if len(whole) > 1 else []
+
+
+@dataclass(frozen=True)
+class ByLayout:
+    """By the layouts of latents, which the trainer compared when it made the images."""
+
+    def needs(self, references: References) -> str:
+        """That they were compared."""
+        return references.no_layouts
+
+    def nearest(self, shots: Sequence[Shot], photos: Sequence[Photo]) -> Mapping[str, Near]:
+        """What was written down."""
+        del photos
+        return {shot.path: shot.layout for shot in shots if shot.layout is not None}
+
+    def among(self, photos: Sequence[Photo]) -> list[float]:
+        """The nearest other photo that is no near-duplicate."""
+        names = {photo.name for photo in photos}
+        return [
+            best
+            for photo in photos
+            if (best := next((near.value for near in photo.layouts if near.photo in names), None)) is not None
+        ]
+
+
+def _why_none(images: Sequence[Shot], by: Comparison, references: References) -> str:
+    del references
+    if isinstance(by, ByLayout) and any(shot.pixels is not None for shot in images):
+        return "They were made before loratui compared images."
+    return ""
+
+
+def _attracts(found: Iterable[Near]) -> list[dict[str, object]]:
+    return [{"photo": photo, "images": images} for photo, images in Counter(near.photo for near in found).most_common(10)]
+
+
+def _words(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.2f}–{bounds[1]:.2f}"
+
+
+def _too_few(photos: int) -> str:
+    return f"{count(photos, 'photo')} that differ: too few to know how near they are to each other (at least {LEAST_PHOTOS})."
+
+
+COPY_LAYOUT = CopyRisk(
+    "copy_layout",
+    "Nearest by layout",
+    "How near an image comes to a training photo by where light, colours and shapes are, against how near the photos are to "
+    "each other and the base's images to the photos. Pose, framing and background of a photo that come back unasked were "
+    "memorised.",
+    f"It finds copies of the layout, not a face that is copied into another scene. {LIMITS_OF_PHOTOS}",
+    ByLayout(),
+    surely=0.95,
+)
+COPY_HASH = CopyRisk(
+    "copy_hash",
+    "Nearest by hash",
+    "In how many bits of a perceptual hash an image agrees with a training photo, also with a part of it, mirrored or saved "
+    "again. 0.5 is chance; from 0.84 on two images are nearly the same.",
+    f"A plain image, or one with the same simple layout, agrees by chance more often. {LIMITS_OF_PHOTOS}",
+    ByHash(),
+    surely=COPY,
+)

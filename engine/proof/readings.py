@@ -1,0 +1,75 @@
+"""What was read of images, kept by their hashes in the run's validation folder, so that each is read once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loratui.engine import durable
+from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.untrusted import read_json
+
+FORMAT = 1
+"""Of `validation/readings.json`."""
+_SAVE_AFTER = 50
+"""Readings after which they are saved, so that a stopped job loses little."""
+T = TypeVar("T")
+
+
+class Readings:
+    """A file of readings, each by its reader (with its version) and the SHA-256 of the image. A damaged file is an empty one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = _read(path)
+        self._used: dict[str, dict[str, Any]] = {}
+        self._new = 0
+        self.made = 0
+        """How many were read now."""
+
+    def get(self, reader: str, image: str, parse: Callable[[Any], T]) -> T | None:
+        """What was read, if it was, and can be parsed."""
+        try:
+            value = self._kept[reader][image]
+            found = parse(value)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+        self._used.setdefault(reader, {})[image] = value
+        return found
+
+    def put(self, reader: str, image: str, value: Any) -> None:
+        """Keeps what was read; `value` is plain."""
+        self._used.setdefault(reader, {})[image] = value
+        self._kept.setdefault(reader, {})[image] = value
+        self._new += 1
+        self.made += 1
+        if self._new >= _SAVE_AFTER:
+            self._write(self._kept)
+
+    def save(self) -> None:
+        """Writes what was used, and forgets the rest: readings of images that are gone, and of earlier readers."""
+        if self._new or self._used != self._kept:
+            self._write(self._used)
+
+    def _write(self, readings: dict[str, dict[str, Any]]) -> None:
+        durable.write_json(self._path, {"format": FORMAT, "sum": _sum(readings), "readings": readings}, durable=False)
+        self._new = 0
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        table = read_json(path, LIST_FILE_BYTES)
+        readings = table["readings"]
+        whole = table["format"] == FORMAT and table["sum"] == _sum(readings)
+    except (OSError, KeyError, TypeError, ValueError):
+        return {}
+    if not whole or not isinstance(readings, dict) or not all(isinstance(rows, dict) for rows in readings.values()):
+        return {}
+    return readings
+
+
+def _sum(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()

@@ -1,0 +1,38 @@
+"""All measures, in order, and the parts of the validation that each answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loratui.engine.proof.against_base import CLIPPED, SATURATION, SHARPNESS
+from loratui.engine.proof.copies import COPY_HASH, COPY_LAYOUT
+from loratui.engine.proof.protocol import Measure
+from loratui.engine.proof.variety import VARIETY
+
+MEASURES: tuple[Measure, ...] = (COPY_LAYOUT, COPY_HASH, VARIETY, SHARPNESS, SATURATION, CLIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the validation, and how its images are measured."""
+
+    id: str
+    measures: tuple[Measure, ...] = ()
+    curve: str = ""
+    """`strengths` or `checkpoints`: a value for each strength of the file, or for each file; empty for one value."""
+
+
+PARTS: tuple[Part, ...] = (
+    Part("likeness"),
+    Part("generalises", (COPY_LAYOUT, COPY_HASH, VARIETY)),
+    Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH)),
+    Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
+    Part("strength", MEASURES, "strengths"),
+    Part("checkpoints", MEASURES, "checkpoints"),
+    Part("next"),
+)
+
+
+def measure(id: str) -> Measure | None:
+    """A measure by its id."""
+    return next((one for one in MEASURES if one.id == id), None)

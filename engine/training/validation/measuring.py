@@ -1,0 +1,32 @@
+"""Measures the validation's images at the end of its job, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from loratui.engine.proof.parts import Subject
+from loratui.engine.proof.protocol import Near
+from loratui.engine.proof.report import Readers, measure_run
+from loratui.engine.runs.history import RunHistory
+from loratui.engine.runs.lora_files import lora_files
+from loratui.engine.runs.tail import Tail
+from loratui.engine.training.control_queue import ControlQueue
+from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.setup import Job
+
+
+def measure(job: Job, report: Reporter, requests: ControlQueue, file: str, layouts: Mapping[str, Sequence[Near]]) -> None:
+    """Writes `validation/measures.json`. `layouts`: those of the photos, if the base was loaded."""
+    report.phase("measuring", "Measuring the images")
+    history = RunHistory()
+    for batch in Tail(job.run.validation_events).drain():
+        history.apply_batch(batch)
+
+    def progress(done: int, total: int) -> None:
+        report.progress(done, total, "images")
+        requests.stop_if_asked()
+
+    files = lora_files(job.run, job.settings)
+    subject = Subject(file or files.final, job.settings.validation.likely_strength, files.step_of)
+    images = list(history.grid_images)
+    measure_run(job.run, job.settings, job.ledger.images, images, Readers(layouts=layouts), subject, progress)
