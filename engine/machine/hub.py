@@ -155,7 +155,7 @@ def check_space(plan: DownloadPlan) -> None:
     """Raises `DiskError` if the volume cannot hold what has yet to come."""
     needed = plan.fetch_bytes
     if needed and needed + DISK_SPARE_BYTES > plan.free_bytes:
-        message = f"{plan.folder}: {size(plan.free_bytes)} are free, but the download needs {size(needed)}."
+        message = f"{plan.folder}: {size(plan.free_bytes)} are free, but the download needs {size(needed)}, and {size(DISK_SPARE_BYTES)} must stay free."
         raise DiskError(message, "Free some space, or set HF_HOME to a folder on a larger volume.")
 
 

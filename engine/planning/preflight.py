@@ -125,7 +125,7 @@ def check_disk(recipe: Recipe, plan: Plan, home: Path) -> Iterator[Finding]:
     """Whether the volume of the runs, which need not be that of `home`, holds what the run will write."""
     needed, free = estimate(recipe, plan).disk.run, free_bytes(home / "runs")
     if free < needed * 1.1 + DISK_SPARE_BYTES:
-        yield Finding.of("disk_full", home=str(home), free=size(free), needed=size(needed))
+        yield Finding.of("disk_full", home=str(home), free=size(free), needed=size(needed * 1.1), spare=size(DISK_SPARE_BYTES))
 
 
 def free_bytes(folder: Path) -> int:
