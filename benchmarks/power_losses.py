@@ -39,7 +39,8 @@ from power_loss import Disk, Materialised, Tree
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import EventLog, decode, read_events
+from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import decode, read_events
 from loratui.engine.runs.lora_hashes import is_as_saved
 from loratui.engine.runs.summary import summarise
 from loratui.engine.training.checkpoint import BadCheckpointError, newest_good, prune, verify

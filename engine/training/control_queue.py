@@ -32,6 +32,8 @@ class ControlQueue:
         self._at_once = False
         self._may_cut: Callable[[], bool] | None = None
         """Whether what is done now may be cut off at this moment; None: it may not."""
+        self._struck = False
+        """Whether SIGTERM has raised `Interrupted`."""
         self._complete = False
         self._inbox: Inbox | None = None
         self._ending: Command | None = None
@@ -60,6 +62,11 @@ class ControlQueue:
         try:
             self.stop_if_asked()
             yield
+        except Exception as error:
+            # Libraries turn what strikes within them into errors of their own, such as a file that cannot be read.
+            if self._struck:
+                raise Interrupted(ExitCode.TERMINATED) from error
+            raise
         finally:
             self._at_once = False
 
@@ -150,6 +157,7 @@ class ControlQueue:
             return  # a second signal: the first one's saving goes on
         self._terminate = True
         if self._at_once:
+            self._struck = True
             raise Interrupted(ExitCode.TERMINATED)
         if self._may_cut is not None:
             self._wake_in(PATIENCE_S)

@@ -393,6 +393,29 @@ def test_sigterm_within_what_takes_long_is_answered_within_seconds(make_run: Mak
     assert same(weights(run), weights(whole))
 
 
+def as_safetensors_does() -> None:
+    """SIGTERM strikes here, and becomes an error of the library."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException as error:
+        raise ValueError("could not determine the shape of object type") from error
+
+
+def test_what_a_library_makes_of_a_sigterm_is_no_error_of_the_run() -> None:
+    """Safetensors said that the base could not be read."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
+    requests = ControlQueue()
+    try:
+        requests.install()
+        with pytest.raises(ValueError, match="own"), requests.at_once():
+            raise ValueError("an error of its own")
+        with pytest.raises(Interrupted), requests.at_once():
+            as_safetensors_does()
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+
+
 def test_sigterm_strikes_at_once_only_where_nothing_is_lost() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
     requests = ControlQueue()
