@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from loratui.engine import disk_errors, durable
 from loratui.engine.errors import CannotPinError, DiskError, ExitCode, LoratuiError, MemoryPlanFailedError
@@ -264,5 +264,14 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
+def _leave(code: int) -> NoReturn:
+    """Ends this process. One whose GPU is lost lets torch free nothing: a driver without its card may never return."""
+    if code == ExitCode.GPU_LOST:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

@@ -95,7 +95,7 @@ class Checkpoints:
         self.prepare()
         assert self._buffers is not None
         wait = wait or not self._buffers.count
-        buffer = self._buffers.next()
+        buffer = self._buffers.next(self.report.meanwhile("saving", "Waiting for the disk to take the last checkpoint"))
         try:
             snapshot = self._snapshot(at, epoch_loss, buffer)
         except BaseException:
@@ -106,7 +106,8 @@ class Checkpoints:
             partial(self._write, snapshot, reason, began, stalled_s, buffer, with_lora=with_lora, afterwards=afterwards)
         )
         if wait:
-            self.background.wait()
+            with self.report.meanwhile("saving", "Saving a checkpoint"):
+                self.background.wait()
         self._saved_at = time.monotonic()
         self._stalled_s = self._saved_at - began
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
+from loratui.engine.machine.gpu_faults import is_gpu_lost
 
 WARM_UP = 10
 """The average follows the first steps faster: its decay at step t is at most (1 + t) / (10 + t)."""
@@ -38,6 +39,7 @@ class EMA:
             yield
             return
         trained = {name: value.detach().clone() for name, value in self._parameters.items()}
+        lost = False
         try:
             if self._schedule_free:
                 self._optimizer.eval()  # type: ignore[attr-defined]  # such optimizers have it
@@ -45,10 +47,13 @@ class EMA:
                 for name, average in self._average.items():
                     self._parameters[name].copy_(average)
             yield
+        except Exception as error:
+            lost = is_gpu_lost(error)  # a further call may never return, and nothing on it is saved
+            raise
         finally:
             # Copied back: the optimizer's own way back loses bits, and sampling must not change the training.
             with torch.no_grad():
-                for name, value in trained.items():
+                for name, value in trained.items() if not lost else ():
                     self._parameters[name].copy_(value)
             for group in self._optimizer.param_groups if self._schedule_free else ():
                 group["train_mode"] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Reporter:
         self.log = log
         self.next_bytes = 0
         """What the next checkpoint, LoRA file and samples take; 0 while that is unknown."""
-        self._phase = ""
+        self._phase = self._text = ""
         self._last_step = self._last_progress = float("-inf")
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -75,9 +75,20 @@ class Reporter:
 
     def phase(self, phase: str, text: str) -> None:
         """A new phase begins."""
-        self._phase = phase
+        self._phase, self._text = phase, text
         self._last_progress = float("-inf")
         self.event("phase_changed", phase=phase, text=text)
+
+    @contextlib.contextmanager
+    def meanwhile(self, phase: str, text: str) -> Iterator[None]:
+        """Something that takes long within another phase, which goes on after the block: a trainer that says so has not stalled."""
+        before = self._phase, self._text
+        if phase == self._phase:
+            yield
+            return
+        self.phase(phase, text)
+        yield
+        self.phase(*before)
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Progress of the phase; thinned, but its end is always written."""

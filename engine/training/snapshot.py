@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
+from loratui.engine import disk_errors
 from loratui.engine.machine import hardware
 from loratui.engine.words import GIB
 
@@ -18,6 +21,8 @@ MOST_BUFFERS = 2
 """One is written while the next snapshot is taken."""
 SHARE = 0.5
 """Of the free main memory; loading a sample's text encoders and reading a checkpoint back need the rest."""
+_SOON_S = 1.0
+_LOOK_S = 0.2
 _HEADER_BYTES = 256
 """What the header takes for one tensor, at the most; names have up to 150 letters."""
 
@@ -108,9 +113,17 @@ class Buffers:
         for _ in range(self.count):
             self._free.put(Buffer(_allocated(length, pinned=pinned)))
 
-    def next(self) -> Buffer:
-        """A free buffer; waits until the writer gives one back. New memory where there are none."""
-        return self._free.get() if self.count else Buffer(new_bytes(0))
+    def next(self, waiting: AbstractContextManager[None]) -> Buffer:
+        """A free buffer; waits until the writer gives one back, longer than a second within `waiting`. New memory where there are none."""
+        if not self.count:
+            return Buffer(new_bytes(0))
+        with contextlib.suppress(queue.Empty):
+            return self._free.get(timeout=_SOON_S)
+        with waiting:
+            while True:
+                disk_errors.look()
+                with contextlib.suppress(queue.Empty):
+                    return self._free.get(timeout=_LOOK_S)
 
     def give_back(self, buffer: Buffer) -> None:
         """What was in it is written."""

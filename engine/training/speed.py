@@ -65,6 +65,7 @@ class Compiling:
             blocks.compile(one_shape=one_shape)
             trial()
             self.compiled = True
+            self._tell_of_other_shapes()
             print(_compiling_in_words(), flush=True)
         except Exception as error:
             blocks.uncompile()
@@ -76,6 +77,12 @@ class Compiling:
         # A later shape that cannot be compiled runs uncompiled and does not end the run.
         torch._dynamo.config.suppress_errors = True
         self._report.phase("training", "")
+
+    def _tell_of_other_shapes(self) -> None:
+        """Says so when a later step compiles for another shape, which takes up to minutes."""
+        callbacks = torch._dynamo.callback.callback_handler
+        callbacks.register_start_callback(lambda _: self._report.phase("loading", "Compiling the base for another image size"))
+        callbacks.register_end_callback(lambda _: self._report.phase("training", ""))
 
 
 def _compiling_in_words() -> str:

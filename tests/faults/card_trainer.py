@@ -1,7 +1,8 @@
 """The real trainer on a simulated card: `card_trainer.py RUN --job JOB`. The CPU computes, and GPU memory runs out as RUN/memory.json says.
 
 It has a number for each memory plan: the batch of this process, or the image of its validation, with which memory runs out; 0 for the
-loading.
+loading. RUN/lost.json has the words of CUDA with which the card is lost, once, and the batch; after that each further call of CUDA would be
+one too many, and writes RUN/called.
 """
 
 from __future__ import annotations
@@ -31,11 +32,31 @@ def main() -> int:
     torch.cuda.synchronize = torch.cuda.reset_peak_memory_stats = lambda *_: None
     compute, load, write = DiffusionLoss.compute, loaded.load_base, grid.write_sample
     collect, read, facts = setup.memory_facts, setup.read_job, []
-    batches = 0
+    batches, lost = 0, Path(sys.argv[1]) / "lost.json"
+
+    def lose(words: str) -> None:
+        def called(*_: Any, **__: Any) -> None:
+            (Path(sys.argv[1]) / "called").touch()
+
+        for name in (
+            "synchronize",
+            "empty_cache",
+            "mem_get_info",
+            "current_stream",
+            "memory_reserved",
+            "is_available",
+            "Event",
+        ):
+            setattr(torch.cuda, name, called)
+        raise RuntimeError(words)
 
     def failing(loss: DiffusionLoss, batch: Any) -> torch.Tensor:
         nonlocal batches
         batches += 1
+        if lost.exists() and json.loads(lost.read_text())[1] == batches:
+            words = json.loads(lost.read_text())[0]
+            lost.unlink()
+            lose(words)
         run_out(loss._job.memory_plan.way, batches)
         return compute(loss, batch)
 
@@ -65,4 +86,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    trainer._leave(main())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -24,6 +26,7 @@ from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 
 MakeRun = Callable[..., RunDirectory]
+FAULTS = Path(__file__).parents[1] / "faults"
 
 
 def train(run: RunDirectory, change: Callable[[Trainer], None] = lambda _: None) -> ExitCode:
@@ -111,3 +114,11 @@ def wait_for(run: RunDirectory, kind: str, count: int = 1, limit_s: float = 120.
     while len(events(run, kind)) < count:
         assert time.monotonic() < end, f"no {kind}"
         time.sleep(0.01)
+
+
+def supervise_on_a_card(run: RunDirectory, runs_out: Mapping[str, int], job: str = "train") -> int:
+    """Carries the run to its end in real processes, on the simulated card of `card_trainer.py`, whose memory runs out as told."""
+    (run.path / "memory.json").write_text(json.dumps(runs_out))
+    trainer = [sys.executable, str(FAULTS / "card_trainer.py"), str(run.path), "--job", job]
+    command = [sys.executable, str(FAULTS / "simulated_supervisor.py"), str(run.path), job, *trainer]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False).returncode

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from loratui.engine.errors import DiskError, ExitCode
 from loratui.engine.machine.hardware import Ram
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training import checkpoint, checkpoints
+from loratui.engine.training import checkpoint, checkpoints, snapshot
 from loratui.engine.training.__main__ import explain
 from loratui.engine.training.background import Background
 from loratui.engine.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -85,10 +87,28 @@ def test_the_buffers_leave_half_of_the_free_memory(free: float, count: int) -> N
 def test_a_buffer_comes_back_before_a_third_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "ram", lambda: Ram(8.0, 8.0, False))
     buffers = Buffers(1000, pinned=False)
-    first, second = buffers.next(), buffers.next()
+    first, second = buffers.next(nullcontext()), buffers.next(nullcontext())
     assert first is not second
     threading.Timer(0.01, buffers.give_back, [first]).start()
-    assert buffers.next() is first
+    assert buffers.next(nullcontext()) is first
+
+
+def test_who_waits_for_a_buffer_for_long_says_so_and_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "ram", lambda: Ram(8.0, 8.0, False))
+    monkeypatch.setattr(snapshot, "_SOON_S", 0.01)
+    buffers = Buffers(1000, pinned=False)
+    first, _ = buffers.next(nullcontext()), buffers.next(nullcontext())
+    said: list[str] = []
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        said.append("saving")
+        buffers.give_back(first)
+        yield
+        said.append("training")
+
+    assert buffers.next(waiting()) is first
+    assert said == ["saving", "training"]
 
 
 # ---- the thread
