@@ -5,23 +5,26 @@ MIT licence, 230 KB: https://huggingface.co/opencv/face_detection_yunet. OpenCV 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loratui.engine.dataset.facts import Box, Face
-from loratui.engine.errors import LoratuiError, UsageError
-from loratui.engine.untrusted import read_whole
+from loratui.engine.dataset.weights import Download, Weights
+from loratui.engine.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-REPOSITORY = "opencv/face_detection_yunet"
-FILE = "face_detection_yunet_2023mar.onnx"
-SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-BYTES = 232_589
+WEIGHTS = Weights(
+    what="The face detector",
+    repository="opencv/face_detection_yunet",
+    file="face_detection_yunet_2023mar.onnx",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    bytes=232_589,
+    licence="MIT",
+)
 
 LONGEST_PX = 640
 """Longest side of what the detector looks at; its smallest faces have about 10 px."""
@@ -29,9 +32,6 @@ LEAST_CONFIDENCE = 0.8
 _OVERLAP = 0.3
 """Intersection over union from which two boxes are one face, OpenCV's own default."""
 _MOST_CANDIDATES = 5000
-
-Download = Callable[[str, str], Path]
-"""(repository, file name) -> the file on this machine; raises `LoratuiError` or `OSError`."""
 
 
 def detector_name(home: Path) -> str:
@@ -46,8 +46,8 @@ def opencv_is_there() -> bool:
 
 
 def find_weights(home: Path) -> Path | None:
-    """The weights below `home`, else in the cache of the hub; None where they are not, or not as they were published."""
-    return next(filter(_is_whole, (home / "models" / FILE, *_in_hub_cache())), None)
+    """The weights on this machine; see `Weights.find`."""
+    return WEIGHTS.find(home)
 
 
 def fetch_weights(home: Path, download: Download | None = None) -> Path:
@@ -55,21 +55,14 @@ def fetch_weights(home: Path, download: Download | None = None) -> Path:
 
     Raises `UsageError` without OpenCV, and `LoratuiError` if the download fails or brings something else.
     """
+    require_opencv()
+    return WEIGHTS.fetch(home, download)
+
+
+def require_opencv() -> None:
+    """Raises `UsageError` without OpenCV."""
     if not opencv_is_there():
         raise UsageError("Looking for faces needs OpenCV.", "pip install 'loratui[faces]'")
-    found = find_weights(home)
-    if found is not None:
-        return found
-    by_hand = f"Put {FILE} of huggingface.co/{REPOSITORY} into {home / 'models'}."
-    try:
-        path = (download or _from_hub)(REPOSITORY, FILE)
-    except LoratuiError:
-        raise
-    except Exception as error:  # the hub's client throws its own, its transport's and the system's errors
-        raise LoratuiError(f"The face detector could not be downloaded: {error}.", by_hand) from error
-    if not _is_whole(path):
-        raise LoratuiError(f"{path}: these are not the weights of the face detector that loratui knows.", by_hand)
-    return path
 
 
 class YuNet:
@@ -86,13 +79,19 @@ class YuNet:
 
     def detect(self, image: Image) -> Sequence[Face]:
         """The faces in an upright RGB image, the surest first."""
+        pixels, rows = self.rows(image)
+        height, width = pixels.shape[:2]
+        return sorted((_face(row, width, height) for row in rows.tolist()), key=lambda face: -face.confidence)
+
+    def rows(self, image: Image) -> tuple[Any, Any]:
+        """The image as OpenCV has it, no larger than is looked at, and a row of its numbers for each face in it."""
         import numpy as np
 
         image = _no_larger(image)
         self._network.setInputSize(image.size)
-        _, rows = self._network.detect(self._cv2.cvtColor(np.asarray(image), self._cv2.COLOR_RGB2BGR))
-        faces = [_face(row, *image.size) for row in ([] if rows is None else rows.tolist())]
-        return sorted(faces, key=lambda face: -face.confidence)
+        pixels = self._cv2.cvtColor(np.asarray(image), self._cv2.COLOR_RGB2BGR)
+        _, rows = self._network.detect(pixels)
+        return pixels, np.empty((0, 15), np.float32) if rows is None else rows
 
 
 def _face(row: Sequence[float], width: int, height: int) -> Face:
@@ -106,26 +105,3 @@ def _no_larger(image: Image) -> Image:
     if scale >= 1:
         return image
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), reducing_gap=2.0)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        data = read_whole(path, BYTES)
-    except OSError:
-        return False
-    return hashlib.sha256(data).hexdigest() == SHA256
-
-
-def _in_hub_cache() -> tuple[Path, ...]:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return ()
-    found: Any = try_to_load_from_cache(REPOSITORY, FILE)
-    return (Path(found),) if isinstance(found, str) else ()
-
-
-def _from_hub(repository: str, name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(repository, name))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from loratui.engine.dataset.similar import NEAR_BITS
 from loratui.engine.proof.hashes import BITS, agreement
-from loratui.engine.proof.protocol import GONE, LEAST_PHOTOS, Near, Photo, References, Shot, Value, by_seed, natural
+from loratui.engine.proof.protocol import CLEARLY, GONE, LEAST_PHOTOS, Near, Photo, References, Shot, Value, by_seed, natural
 from loratui.engine.words import count
 
 COPY = 1 - NEAR_BITS / BITS
@@ -31,6 +31,12 @@ class Comparison(Protocol):
     def among(self, photos: Sequence[Photo]) -> list[float]:
         """For each photo, how near the nearest other is."""
 
+    def stand_out(self, shots: Sequence[Shot], references: References) -> Collection[str]:
+        """The paths of the images that are near one photo rather than near them all."""
+
+    def why_none(self, images: Sequence[Shot]) -> str:
+        """Why no image could be compared."""
+
 
 @dataclass(frozen=True)
 class CopyRisk:
@@ -41,8 +47,8 @@ class CopyRisk:
     about: str
     limits: str
     by: Comparison
-    surely: float
-    """From this nearness on it is a copy, whatever the photos are like."""
+    surely: float | None = None
+    """From this nearness on it is a copy, whatever the photos are like; None where no nearness says that."""
     unit: str = "nearness, 1 is the same"
 
     def needs(self, references: References) -> str:
@@ -54,7 +60,7 @@ class CopyRisk:
         nearest = self.by.nearest(images, references.photos)
         found = [(shot, nearest[shot.path]) for shot in images if shot.path in nearest]
         if not found:
-            return Value.not_known(_why_none(images, self.by, references) or GONE)
+            return Value.not_known(self.by.why_none(images))
         at_most, near = max(found, key=lambda pair: pair[1].value)
         _, spread = by_seed((shot, found_near.value) for shot, found_near in found)
         bases = [references.base[shot.key] for shot, _ in found if shot.key in references.base]
@@ -62,14 +68,19 @@ class CopyRisk:
         base = max((other.value for other in of_base.values()), default=None)
         among = self.by.among(references.distinct())
         natural_range = natural(among)
-        above = [shot for shot, other in found if natural_range and other.value > natural_range[1]]
+        one_photo = self.by.stand_out([shot for shot, _ in found], references)
+        above = [
+            shot
+            for shot, other in found
+            if natural_range and other.value > natural_range[1] + CLEARLY and shot.path in one_photo
+        ]
         return Value(
             near.value,
             spread,
             base,
             natural_range,
             figure=f"{near.value:.2f} to {near.photo}" + (f", photos {_words(natural_range)}" if natural_range else ""),
-            means=self._means(near.value, natural_range, base),
+            means=self._means(near.value, natural_range, base, bool(above)),
             unknown="" if natural_range else _too_few(len(among)),
             images={shot.path: other.value for shot, other in found},
             more={
@@ -81,14 +92,14 @@ class CopyRisk:
             },
         )
 
-    def _means(self, value: float, among: tuple[float, float] | None, base: float | None) -> str:
+    def _means(self, value: float, among: tuple[float, float] | None, base: float | None, above: bool) -> str:
         if base is not None and value <= base + AS_BASE:
             return "the base's images are as near: no sign of a copy"
-        if value >= self.surely:
+        if self.surely is not None and value >= self.surely:
             return "nearly the same as this photo: a copy"
         if among is None:
             return "look at the pair"
-        return "nearer than the photos are to each other: look at the pair" if value > among[1] else "no sign of a copy"
+        return "nearer than the photos are to each other: look at the pair" if above else "no sign of a copy"
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,16 @@ class ByHash:
                     best[other] = max(best[other], value)
         return best if len(whole) > 1 else []
 
+    def stand_out(self, shots: Sequence[Shot], references: References) -> Collection[str]:
+        """All: no image is near all photos by its hash."""
+        del references
+        return {shot.path for shot in shots}
+
+    def why_none(self, images: Sequence[Shot]) -> str:
+        """They have no pixels."""
+        del images
+        return GONE
+
 
 @dataclass(frozen=True)
 class ByLayout:
@@ -147,12 +168,14 @@ class ByLayout:
             if (best := next((near.value for near in photo.layouts if near.photo in names), None)) is not None
         ]
 
+    def stand_out(self, shots: Sequence[Shot], references: References) -> Collection[str]:
+        """All of them."""
+        del references
+        return {shot.path for shot in shots}
 
-def _why_none(images: Sequence[Shot], by: Comparison, references: References) -> str:
-    del references
-    if isinstance(by, ByLayout) and any(shot.pixels is not None for shot in images):
-        return "They were made before loratui compared images."
-    return ""
+    def why_none(self, images: Sequence[Shot]) -> str:
+        """Images of earlier versions."""
+        return "They were made before loratui compared images." if any(shot.pixels for shot in images) else GONE
 
 
 def _attracts(found: Iterable[Near]) -> list[dict[str, object]]:

@@ -7,14 +7,19 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loratui.engine.proof.pixels import Pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LEAST_PHOTOS = 4
 """Photos that differ from which their natural range is read; fewer have none."""
 LOWEST, HIGHEST = 0.05, 0.95
 """Quantiles that bound a natural range."""
+CLEARLY = 0.01
+"""Nearness by which an image must pass the photos' own to count as above it."""
 
 Key = tuple[str, int]
 """Prompt and seed: what an image of the LoRA and an image of the base have in common."""
@@ -124,6 +129,25 @@ class Value:
     def not_known(cls, why: str) -> Value:
         """No value, and the reason."""
         return cls(unknown=why)
+
+
+class FaceReader(Protocol):
+    """Finds faces and describes each by a vector; the one place where a face model is asked."""
+
+    @property
+    def id(self) -> str:
+        """Model and version: its readings are kept under it."""
+
+    @property
+    def title(self) -> str:
+        """The model and its licence, in words."""
+
+    def read(self, image: Image) -> Faces:
+        """The faces in an upright RGB image. Raises `FaceError` where the model fails on it."""
+
+
+class FaceError(ValueError):
+    """A face model failed on an image."""
 
 
 class Measure(Protocol):

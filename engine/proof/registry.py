@@ -6,10 +6,21 @@ from dataclasses import dataclass
 
 from loratui.engine.proof.against_base import CLIPPED, SATURATION, SHARPNESS
 from loratui.engine.proof.copies import COPY_HASH, COPY_LAYOUT
+from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS
 from loratui.engine.proof.protocol import Measure
 from loratui.engine.proof.variety import VARIETY
 
-MEASURES: tuple[Measure, ...] = (COPY_LAYOUT, COPY_HASH, VARIETY, SHARPNESS, SATURATION, CLIPPED)
+MEASURES: tuple[Measure, ...] = (
+    LIKENESS,
+    FACES_FOUND,
+    COPY_LAYOUT,
+    COPY_HASH,
+    COPY_FACE,
+    VARIETY,
+    SHARPNESS,
+    SATURATION,
+    CLIPPED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +34,9 @@ class Part:
 
 
 PARTS: tuple[Part, ...] = (
-    Part("likeness"),
-    Part("generalises", (COPY_LAYOUT, COPY_HASH, VARIETY)),
-    Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH)),
+    Part("likeness", (LIKENESS, FACES_FOUND)),
+    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY)),
+    Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH, COPY_FACE)),
     Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
     Part("strength", MEASURES, "strengths"),
     Part("checkpoints", MEASURES, "checkpoints"),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from loratui.engine import durable
 from loratui.engine.dataset import decoding
@@ -16,7 +16,7 @@ from loratui.engine.proof import hashes, pixels
 from loratui.engine.proof.parts import Subject, measure_parts
 from loratui.engine.proof.pixels import Pixels, read_pixels
 from loratui.engine.proof.prompts import is_trigger_alone
-from loratui.engine.proof.protocol import Faces, Near, Photo, References, Shot
+from loratui.engine.proof.protocol import FaceError, FaceReader, Faces, Near, Photo, References, Shot
 from loratui.engine.proof.readings import Readings
 from loratui.engine.runs.records import Image as Made
 from loratui.engine.untrusted import finite, read_json
@@ -33,25 +33,6 @@ FORMAT = 1
 """Of `validation/measures.json`."""
 MOST_PHOTOS = 500
 """Of a larger dataset so many photos are looked at, evenly spread."""
-
-
-class FaceReader(Protocol):
-    """Finds faces and describes each by a vector; the one place where a face model is asked."""
-
-    @property
-    def id(self) -> str:
-        """Model and version: its readings are kept under it."""
-
-    @property
-    def title(self) -> str:
-        """The model and its licence, in words."""
-
-    def read(self, image: Image) -> Faces:
-        """The faces in an upright RGB image. Raises `FaceError` where the model fails on it."""
-
-
-class FaceError(ValueError):
-    """A face model failed on an image."""
 
 
 @dataclass(frozen=True)

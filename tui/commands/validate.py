@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from loratui.engine.durable import make_directory, write_json
-from loratui.engine.errors import UsageError
+from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import GRIDS, GridRequest
 from loratui.engine.runs.directory import RunDirectory
@@ -20,7 +20,7 @@ from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """RUN, `--grid --file --prompt --strengths --seeds --wait --json`."""
+    """RUN, `--grid --file --prompt --strengths --seeds --faces --wait --json`."""
     del name
     common.add_run_argument(parser)
     parser.add_argument(
@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--prompt", action="append", help="prompt instead of the recipe's, with {subject}; can be repeated")
     parser.add_argument("--strengths", help="strengths such as 0,0.5,1 (default: the recipe's)")
     parser.add_argument("--seeds", type=int, help="seeds for each prompt and strength (default: the recipe's)")
+    parser.add_argument(
+        "--faces",
+        action="store_true",
+        help="download the face models for likeness (opencv/face_detection_yunet, MIT, 0.2 MB; opencv/face_recognition_sface, Apache-2.0, 39 MB)",
+    )
     common.add_output_arguments(parser)
     parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the job's exit code")
 
@@ -47,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     out = progress_stream(args.json, args.wait)
     if not lora_paths(chosen):
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
+    if args.faces:
+        _fetch_faces(chosen, out)
     make_directory(chosen.validation)
     write_json(chosen.validation / "wish.json", _request(args, chosen).to_json())
     launch(chosen, "validate")
@@ -85,6 +92,17 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
         "pictures": listed,
         "parts": _parts(ended.run),
     }
+
+
+def _fetch_faces(run: RunDirectory, out: TextIO) -> None:
+    """Brings the face models here. A download that fails is said, and the images are made and measured without."""
+    from loratui.engine.proof import face_models, sface
+
+    say(out, f"Face models: {face_models.offer()}.")
+    try:
+        sface.fetch(run.fingerprints.parent)
+    except LoratuiError as error:
+        say(out, clean(f"No likeness by faces: {error}"))
 
 
 def _parts(run: RunDirectory) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from loratui.engine.proof import face_models
 from loratui.engine.proof.parts import Subject
 from loratui.engine.proof.protocol import Near
 from loratui.engine.proof.report import Readers, measure_run
@@ -13,6 +14,9 @@ from loratui.engine.runs.tail import Tail
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
+from loratui.engine.training.validation import demo_faces
+
+NO_READER = "The drawings of the embedded bases are read only in a checkout of loratui."
 
 
 def measure(job: Job, report: Reporter, requests: ControlQueue, file: str, layouts: Mapping[str, Sequence[Near]]) -> None:
@@ -28,5 +32,7 @@ def measure(job: Job, report: Reporter, requests: ControlQueue, file: str, layou
 
     files = lora_files(job.run, job.settings)
     subject = Subject(file or files.final, job.settings.validation.likely_strength, files.step_of)
-    images = list(history.grid_images)
-    measure_run(job.run, job.settings, job.ledger.images, images, Readers(layouts=layouts), subject, progress)
+    faces = demo_faces.find() if job.settings.base.is_embedded else face_models.find(job.run.fingerprints.parent)
+    lacking = NO_READER if job.settings.base.is_embedded else face_models.NONE_HERE
+    readers = Readers(faces, "" if faces else lacking, layouts)
+    measure_run(job.run, job.settings, job.ledger.images, list(history.grid_images), readers, subject, progress)

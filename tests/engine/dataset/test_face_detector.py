@@ -6,6 +6,7 @@ The real weights cannot be shipped with the tests: a network with the same input
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from made_images import clean_set, drawn
 from PIL import Image
 from small_files import YUNET_STAND_IN
 
-from loratui.engine.dataset import yunet
+from loratui.engine.dataset import weights, yunet
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.faces import load_detector
 from loratui.engine.dataset.facts import Box, Face
@@ -27,15 +28,15 @@ from loratui.tui import cli
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without weights, where the stand-in counts as genuine."""
-    monkeypatch.setattr(yunet, "BYTES", len(YUNET_STAND_IN))
-    monkeypatch.setattr(yunet, "SHA256", hashlib.sha256(YUNET_STAND_IN).hexdigest())
-    monkeypatch.setattr(yunet, "_in_hub_cache", lambda: ())
+    known = {"bytes": len(YUNET_STAND_IN), "sha256": hashlib.sha256(YUNET_STAND_IN).hexdigest()}
+    monkeypatch.setattr(yunet, "WEIGHTS", replace(yunet.WEIGHTS, **known))
+    monkeypatch.setattr(weights, "in_hub_cache", lambda *_: ())
     monkeypatch.setattr(yunet, "opencv_is_there", lambda: True)
     return tmp_path / "home"
 
 
 def put_weights(home: Path, data: bytes = YUNET_STAND_IN) -> Path:
-    path = home / "models" / yunet.FILE
+    path = home / "models" / yunet.WEIGHTS.file
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
     return path
@@ -75,7 +76,7 @@ def test_weights_are_taken_only_as_they_were_published(home: Path) -> None:
 def test_weights_in_the_cache_of_the_hub_are_found(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cached = tmp_path / "cached.onnx"
     cached.write_bytes(YUNET_STAND_IN)
-    monkeypatch.setattr(yunet, "_in_hub_cache", lambda: (cached,))
+    monkeypatch.setattr(weights, "in_hub_cache", lambda *_: (cached,))
     assert yunet.find_weights(home) == cached
 
 
@@ -140,7 +141,7 @@ def test_check_says_why_faces_are_not_looked_for(
     def fails(repository: str, name: str) -> Path:
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(yunet, "_from_hub", fails)
+    monkeypatch.setattr(weights, "from_hub", fails)
     monkeypatch.setenv("LORATUI_HOME", str(home))
     clean_set(tmp_path / "set")
     assert cli.main(["check", str(tmp_path / "set"), "--trigger", "anafox", "--preset", "demo", "--faces"]) == 0

@@ -1,0 +1,45 @@
+"""The reader of the demo's drawings in place of a face model: face models find no faces in what the embedded bases draw."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from loratui.engine.proof.protocol import Faces
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SIDE = 128
+_PACKAGE = "loratui.presets.bases"
+
+
+def find() -> DemoFaces | None:
+    """The reader, if it is installed: a wheel has the embedded bases, and not what made them."""
+    return DemoFaces() if importlib.util.find_spec(f"{_PACKAGE}.make") else None
+
+
+class DemoFaces:
+    """A drawing is described by how likely each value of each feature of the person is. It has one face, always."""
+
+    id = "demo-reader/1"
+    title = "the reader of the demo's drawings"
+
+    def __init__(self) -> None:
+        from loratui.presets.bases.make.reader import load_reader
+
+        self._reader = load_reader()
+
+    def read(self, image: Image) -> Faces:
+        """The similarity of two drawings is about the share of features in which they are the same."""
+        from loratui.presets.bases.make.people import IDENTITY
+        from loratui.presets.bases.make.reader import to_pixels
+
+        pixels = np.asarray(image.resize((_SIDE, _SIDE)) if image.size != (_SIDE, _SIDE) else image)
+        with torch.inference_mode():
+            scores = self._reader(to_pixels(torch.from_numpy(pixels.copy())[None]))
+            likely = torch.cat([scores[name][0].softmax(0) for name in IDENTITY]) / len(IDENTITY) ** 0.5
+        return Faces(1, tuple(likely.tolist()))
