@@ -1,7 +1,8 @@
 """The real supervisor over a simulated trainer: `simulated_supervisor.py RUN JOB TRAINER...`.
 
 With SIGNAL_AT_START in the environment it gets that signal just before it starts the first trainer. With STALLED_AFTER_S, a step may take
-that long at least before it is stalled, and a trainer that does not answer is killed after a second.
+that long at least before it is stalled, and a trainer that does not answer is killed after a second. KILLS_FOR_MEMORY names a file with
+the kernel's count.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.machine import cgroup
 from loratui.engine.runs import lock, stalls, watchdog
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.supervisor import supervise
@@ -30,6 +32,8 @@ if __name__ == "__main__":
     except LoratuiError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    if counted := os.environ.get("KILLS_FOR_MEMORY"):
+        cgroup.oom_kills = lambda *_: int(Path(counted).read_text())
     if least := os.environ.get("STALLED_AFTER_S"):
         stalls.LEAST_S, watchdog.GRACE_S = float(least), 1.0
     sys.exit(supervise(run, job, held, command=command, restart_after_s=0.05, look_every_s=0.1, started=started))

@@ -4,7 +4,7 @@ SIMULATED_TRAINER, with the real log, lock and control files.
 Actions: ["steps", n] up to step n, ["slowly", n, seconds] with a checkpoint after each step, ["checkpoint", n],
 ["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy, fault], ["image", name], ["serve"] (wait for
 commands and SIGTERM), ["promise"] (acknowledge one command without doing it), ["hang"], ["raise"], ["final"], ["beat", seconds] (a
-heartbeat that often, from a thread), ["stuck", where] (`gil`, `c`, `fifo` or `lock`: a call that does not return), ["phase", phase], ["another plan"] (out of GPU memory with a plan left).
+heartbeat that often, from a thread), ["stuck", where] (`gil`, `c`, `fifo` or `lock`: a call that does not return), ["phase", phase], ["another plan"] (out of GPU memory with a plan left), ["crash"] (in native code), ["killed for memory"] (by the kernel).
 """
 
 from __future__ import annotations
@@ -122,6 +122,11 @@ def main() -> int:
                 inbox.acknowledge(commands[0], True, "It will be done.")
             elif action == "exit":
                 return int(values[0])
+            elif action == "crash":
+                ctypes.string_at(0)
+            elif action == "killed for memory":
+                Path(os.environ["KILLS_FOR_MEMORY"]).write_text(str(attempt))
+                os.kill(os.getpid(), signal.SIGKILL)
             elif action == "raise":
                 raise RuntimeError("CUDA error: \x1b[31mdevice-side assert\x1b[0m")
             elif action == "beat":

@@ -211,6 +211,43 @@ def test_out_of_memory_plans_that_never_end_do_not_loop(run: RunDirectory, super
     assert f"restart {MOST_AN_HOUR} within an hour" in finished(run).get("reason")
 
 
+def test_a_crash_in_native_code_is_named_with_the_last_lines_of_the_log(
+    run: RunDirectory, supervised: Callable[..., Any]
+) -> None:
+    """Row 26."""
+    assert end(supervised([["steps", 5], ["print", "about to read"], ["crash"]], [["exit", 0]])) == 0
+    ended = of_type(run, "trainer_ended")[0]
+    assert (ended.get("exit_code"), ended.get("signal")) == (None, 11)
+    assert ended.get("reason") == "The trainer crashed in native code: signal 11 (SIGSEGV)."
+    tail = ended.get("log_tail")
+    assert any("Fatal Python error: Segmentation fault" in line for line in tail)
+    assert any("in string_at" in line for line in tail), "the line of Python that called it"
+
+
+def test_a_kill_for_lack_of_memory_is_named_by_the_kernels_count(
+    run: RunDirectory, supervised: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 27."""
+    counted = tmp_path / "kills"
+    counted.write_text("0")
+    monkeypatch.setenv("KILLS_FOR_MEMORY", str(counted))
+    assert end(supervised([["killed for memory"]])) == 34
+    assert len(of_type(run, "trainer_started")) == 4
+    assert of_type(run, "trainer_ended")[0].get("reason") == "The trainer was killed (signal 9) because memory ran out."
+    assert (finished(run).get("status"), finished(run).get("exit_code")) == ("failed", 34)
+    assert "smaller batch" in finished(run).get("advice")
+
+
+def test_a_kill_that_no_count_explains_is_not_called_a_lack_of_memory_for_sure(
+    run: RunDirectory, supervised: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 27."""
+    (tmp_path / "kills").write_text("7")
+    monkeypatch.setenv("KILLS_FOR_MEMORY", str(tmp_path / "kills"))
+    assert end(supervised([["kill", 9]], [["exit", 0]])) == 0
+    assert "perhaps" in of_type(run, "trainer_ended")[0].get("reason")
+
+
 def test_progress_earns_new_restarts(run: RunDirectory, supervised: Callable[..., Any]) -> None:
     attempts = [[["checkpoint", 10 * n], ["kill", 9]] for n in range(1, 7)]
     assert end(supervised(*attempts, [["exit", 0]])) == 0

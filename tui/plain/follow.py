@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -31,6 +32,9 @@ STEP_SHARE = 0.05
 """A step line follows each such share of the steps,"""
 STEP_LATEST_S = 30.0
 """and each silence of this length."""
+STALL_LOOK_S = 2.0
+STALL_AGAIN_S = 60.0
+"""A stall is told again after so long."""
 
 
 class Narrator:
@@ -82,6 +86,27 @@ class Narrator:
             return ""
         self._told_place, self._told_phase = place, state.phase
         return sentence
+
+
+class _Stalls:
+    """Says when a trainer that lives gets no further, and when it goes on: of that, no event tells."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._looked_at = self._told_at = float("-inf")
+
+    def lines(self, now: float) -> Iterator[str]:
+        """The new lines at `now`, s on any steady clock."""
+        if now - self._looked_at < STALL_LOOK_S:
+            return
+        self._looked_at, told = now, self._told_at > 0
+        found = summarise(self._run)
+        if found.status == "stalled" and now - self._told_at >= STALL_AGAIN_S:
+            self._told_at = now
+            yield f"{text.clock_with_zone(time.time())}  {clean(f'Stalled. {found.reason} {found.advice}'.strip())}"
+        elif told and found.status in ("starting", "running"):
+            self._told_at = float("-inf")
+            yield f"{text.clock_with_zone(time.time())}  It goes on."
 
 
 @dataclass(frozen=True)
@@ -149,7 +174,7 @@ def follow(run: RunDirectory, job: str, out: TextIO, *, past: bool = False, poll
         for batch, keep_every in tail.glance():
             store.apply_batch(batch, keep_every)
         store.state = read_state(run, job)
-    narrator = Narrator(store)
+    narrator, stalls = Narrator(store), _Stalls(run)
     while True:
         # First check whether it lives, then read the log, so nothing of a dead run is missed.
         alive = lock.is_held(run.lock)
@@ -157,7 +182,8 @@ def follow(run: RunDirectory, job: str, out: TextIO, *, past: bool = False, poll
             store.apply_batch(batch)
             for line in narrator.lines(time.monotonic()):
                 say(out, line)
-        for line in narrator.lines(time.monotonic()):
+        now = time.monotonic()
+        for line in itertools.chain(narrator.lines(now), stalls.lines(now) if alive else ()):
             say(out, line)
         if not alive:
             return _conclude(run, job, store, time.monotonic() - began)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from loratui.engine.runs import lock
+from loratui.engine.runs import ages, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.eta import TimeLeft
 from loratui.engine.runs.event_log import EventLog
@@ -26,7 +26,7 @@ from loratui.engine.runs.events import Event, EventBatch
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.tail import Tail
 from loratui.tui import text
-from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _wrapped, follow, say
+from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _Stalls, _wrapped, follow, say
 from loratui.tui.runs import figures
 from loratui.tui.runs.store import RunStore
 
@@ -48,6 +48,36 @@ class Story:
 
     def heard(self, now: float) -> list[str]:
         return [line.split("  ", 1)[1] for line in self.narrator.lines(now)]
+
+
+def test_a_trainer_that_gets_no_further_is_told_in_plain_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(tmp_path, "anafox", recipe_toml="", effective_toml="", ledger={}, today="20261121")
+    up = [1000.0]
+    monkeypatch.setattr("loratui.engine.runs.ages.up_s", lambda: up[0])
+    monkeypatch.setattr("loratui.engine.runs.event_log.up_s", lambda: up[0])
+    held = lock.acquire(run.lock)
+    told = _Stalls(run)
+    with EventLog.open(run.events) as log:
+        log.append("trainer_started", attempt=1, pid=1, clock=ages.clock_name())
+        log.append("phase_changed", phase="training", text="")
+        for step in range(1, 21):
+            log.append("step", step=step, image_step=step, epoch=1, loss=0.1, step_s=0.5)
+        assert list(told.lines(0.0)) == []
+        up[0] += 40.0
+        log.append("heartbeat", phase="training")
+        assert list(told.lines(1.0)) == [], "it looks every two seconds"
+        (line,) = told.lines(40.0)
+        assert line.endswith("  Stalled. No step for 40 s, where one takes 0.5 s.")
+        assert list(told.lines(60.0)) == []
+        up[0] += 60.0
+        log.append("heartbeat", phase="training")
+        (again,) = told.lines(101.0)
+        assert again.endswith("No step for 1 min, where one takes 0.5 s.")
+        log.append("step", step=21, image_step=21, epoch=1, loss=0.1, step_s=0.5)
+        (line,) = told.lines(104.0)
+        assert line.endswith("  It goes on.")
+        assert list(told.lines(107.0)) == []
+    held.release()
 
 
 def test_every_change_is_one_sentence() -> None:
@@ -165,7 +195,7 @@ def test_following_ends_with_the_lock_and_sees_the_last_word(run: RunDirectory, 
     ended = follow(run, "train", out, poll_s=0.01)
     thread.join()
     log.close()
-    assert (ended.status, ended.exit_code, ended.advice) == ("stopped", 143, "Go on.")
+    assert (ended.status, ended.exit_code, ended.verdict.advice) == ("stopped", 143, "Go on.")
     assert "Stopped as asked." in out.getvalue()
     assert "An earlier end." not in out.getvalue()
 
@@ -176,7 +206,7 @@ def test_a_run_that_died_without_a_word_is_interrupted_and_not_waited_for(run: R
         log.append("step", step=5)
     ended = follow(run, "train", io.StringIO())
     assert (ended.status, ended.exit_code) == ("interrupted", 70)
-    assert "loratui resume" in ended.advice
+    assert "loratui resume" in ended.verdict.advice
 
 
 def test_the_past_is_told_only_when_asked(run: RunDirectory) -> None:
