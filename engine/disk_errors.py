@@ -36,6 +36,8 @@ _TROUBLE: dict[int, tuple[str, str]] = {
     errno.ENAMETOOLONG: ("the path is too long", "Choose a shorter folder with --home."),
 }
 
+_CHECK = "Check the disk and its permissions."
+
 PASSING = frozenset(
     {
         errno.ENOSPC,
@@ -66,8 +68,13 @@ def disk_error(error: OSError, path: str | os.PathLike[str]) -> DiskError | Usag
             f"{os.fspath(path)}: a file stands where a folder is needed.", "Choose another folder (--home or --output)."
         )
     number = error.errno or 0
-    what, remedy = _TROUBLE.get(number, (error.strerror or str(error), "Check the disk and its permissions."))
+    what, remedy = trouble_of(number) if number in _TROUBLE else (error.strerror or str(error), _CHECK)
     return DiskError(f"Cannot write {os.fspath(path)}: {what}.", remedy, number=number)
+
+
+def trouble_of(number: int) -> tuple[str, str]:
+    """What is wrong with the disk by the number of an error, and what to do about it."""
+    return _TROUBLE.get(number, (os.strerror(number), _CHECK))
 
 
 class Patience(Protocol):
@@ -76,8 +83,8 @@ class Patience(Protocol):
     def wait(self, error: DiskError, path: str, needed: int, failures: int) -> bool:
         """Waits until a write that has failed so often is worth another try; False if it is given up."""
 
-    def over(self, *, made: bool) -> None:
-        """The write that this thread waited for was made, or else given up."""
+    def over(self) -> None:
+        """The write that this thread waited for was made, or given up."""
 
     def look(self) -> None:
         """For a thread that waits for another, which may wait for the disk: takes in what a person asks for meanwhile."""
@@ -117,21 +124,17 @@ def patiently(path: str | os.PathLike[str], write: Callable[[], Result], needed:
         return write()
     patience, failures = _patience[0], 0
     with at_once():
-        made = False
         try:
             while True:
                 try:
-                    result = write()
+                    return write()
                 except DiskError as error:
                     failures += 1
                     if error.number not in PASSING or not patience.wait(error, os.fspath(path), needed, failures):
                         raise
-                else:
-                    made = True
-                    return result
         finally:
             if failures:
-                patience.over(made=made)
+                patience.over()
 
 
 @contextlib.contextmanager

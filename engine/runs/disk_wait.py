@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from loratui.engine.disk_errors import at_once, is_optional
+from loratui.engine.disk_errors import at_once, is_optional, trouble_of
 from loratui.engine.errors import DiskError
 from loratui.engine.machine.volume import Volume, volume_of
 from loratui.engine.runs.directory import RunDirectory
@@ -25,6 +25,18 @@ _WITHOUT_ROOM_S = 30.0
 _LOOK_S = 0.1
 _TRIES = 3
 """For what may be left out, on a volume that takes other things."""
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space.",
+    errno.EDQUOT: "Free some space, or raise the quota.",
+    errno.EFBIG: "Raise the file size limit of the trainer: prlimit --fsize.",
+    errno.EROFS: "Mount the volume writable.",
+    errno.EACCES: "Give the folder its permissions back.",
+    errno.EPERM: "Give the folder its permissions back.",
+    errno.ENOENT: "Put the folder back.",
+    errno.EIO: "Check the volume.",
+}
+"""What to do while the run waits."""
 
 
 class DiskWait:
@@ -45,13 +57,14 @@ class DiskWait:
             return self._rest(_SOON_S)
         volume = volume_of(path)
         without_room = volume is not None and volume.lacks(needed)
-        if is_optional() and failures >= _TRIES and not without_room:
+        if without_room or not is_optional():
+            self._begin(error, path, needed, volume)
+        elif failures >= _TRIES:
             return False
-        self._begin(error, path, needed, volume)
         pause_s = _WITHOUT_ROOM_S if without_room else min(_SOON_S * 2 ** (failures - 1), _LONGEST_S)
         return self._rest(pause_s, lambda: without_room and _has_room(path, needed))
 
-    def over(self, *, made: bool) -> None:
+    def over(self) -> None:
         """See `Patience`."""
         with self._mutex:
             self._waiting.discard(threading.get_ident())
@@ -59,7 +72,7 @@ class DiskWait:
             if self._waiting or since is None:
                 return
             self._since = None
-        if made and self.log is not None:
+        if self.log is not None and not self._ends():
             self.log.append("disk_resumed", seconds=round(time.monotonic() - since, 3))
 
     def look(self) -> None:
@@ -87,23 +100,25 @@ class DiskWait:
             self._waiting.add(threading.get_ident())
         if first and self.log is not None:
             print(f"waiting for the disk: {error}", flush=True)
+            place = os.path.relpath(path, self._run.path)
             with at_once():
                 self.log.append(
                     "disk_waiting",
-                    reason=_reason(error, needed, volume),
-                    remedy="It goes on by itself when the disk takes it. " + error.remedy,
+                    reason=_reason(place, error.number, needed, volume),
+                    remedy=_REMEDIES.get(error.number, trouble_of(error.number)[1]) + " The run goes on by itself.",
                     error=errno.errorcode.get(error.number, ""),
-                    place=os.path.relpath(path, self._run.path),
+                    place=place,
                     needed_bytes=needed,
                     free_bytes=volume.free if volume else None,
                     deletable=[{"what": one.what, "bytes": one.bytes, "command": one.command} for one in deletable(self._run)],
                 )
 
 
-def _reason(error: DiskError, needed: int, volume: Volume | None) -> str:
+def _reason(place: str, number: int, needed: int, volume: Volume | None) -> str:
+    what = f"{place} cannot be written: {trouble_of(number)[0]}."
     if volume is None or not needed or not volume.lacks(needed):
-        return error.message
-    return f"{error.message} {size(volume.free)} are free, and it needs {size(needed)}."
+        return what
+    return f"{what} {size(volume.free)} are free, and it needs {size(needed)}."
 
 
 def _has_room(path: str, needed: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DiskError
 from loratui.engine.findings import Finding
+from loratui.engine.machine import hub_cache
 from loratui.engine.machine.volume import volume_of
 from loratui.engine.planning.disk import beside_checkpoint_bytes, cache_bytes, checkpoint_bytes
 from loratui.engine.planning.lora_size import size_of
@@ -30,10 +32,28 @@ def deletable(run: RunDirectory) -> list[Deletable]:
     home, end = run.path.parent.parent, time.monotonic() + _MOST_S
     others = [other for other in list_runs(home) if other.path != run.path and not lock.is_held(other.lock)]
     candidates = [(f"the run {other.name}", other.path, f"loratui rm {other.name}") for other in others]
-    candidates.append(("compiled code, made again when needed", home / "compiled", f"rm -r {home / 'compiled'}"))
+    candidates += [(what, path, f"rm -r {shlex.quote(str(path))}") for what, path in _other_things(run, home)]
     found = [Deletable(what, bytes_in(path, end), command) for what, path, command in candidates]
     largest = sorted((one for one in found if one.bytes >= _FEWEST_BYTES), key=lambda one: -one.bytes)
     return largest[:_MOST_TOLD]
+
+
+def _other_things(run: RunDirectory, home: Path) -> Iterator[tuple[str, Path]]:
+    """What is made or downloaded again when it is needed, on the run's own volume."""
+    own, base = volume_of(run.path), _base(run)
+    yield "compiled code, made again when needed", home / "compiled"
+    yield "exported copies of its LoRA files", run.path / "export"
+    for repo, snapshot in hub_cache.snapshots():
+        there = volume_of(snapshot)
+        if own and there and own.device == there.device and repo not in base and snapshot.parent.parent.name not in base:
+            yield f"the download of {repo}", snapshot.parent.parent
+
+
+def _base(run: RunDirectory) -> str:
+    try:
+        return read_recipe(run.effective).settings.base.model
+    except (OSError, ValueError):
+        return ""
 
 
 def require_room(run: RunDirectory) -> None:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from loratui.engine.durable import building
-from loratui.engine.runs import fence
+from loratui.engine.runs import aside, fence
 from loratui.engine.runs.checkpoint_files import ADAPTER, MANIFEST, OPTIMIZER, STATE
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
@@ -63,7 +63,9 @@ def main() -> int:
         faulthandler.register(number, all_threads=True)
     stopping = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
-    attempt = sum(1 for event in read_events(run.events_of(job), 0, 1 << 30).events if event.type == "trainer_started")
+    log = run.events_of(job)
+    told = [*read_events(log, 0, 1 << 30).events, *(event for _, event in aside.unsaid(log))]
+    attempt = sum(1 for event in told if event.type == "trainer_started")
     listed = run.path / "simulated.json"
     plan = json.loads(listed.read_text() if listed.exists() else os.environ["SIMULATED_TRAINER"])
     step = run.last_checkpoint_step()
