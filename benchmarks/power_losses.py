@@ -34,7 +34,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from fork_trainers import Place, Point, in_workers, random_base, ready, wait
 from machine_facts import facts
-from os_seam import FSYNC, Operation, recorded
+from os_seam import FSYNC, RENAME, Operation, recorded
 from power_loss import Disk, Materialised, Tree
 
 from loratui.engine.errors import LoratuiError
@@ -97,6 +97,14 @@ def lost(run: RunDirectory, told: Told, tree: Tree) -> Iterator[str]:
     summarise(run)
 
 
+def told_too_late(log: bytes, told: Told) -> Iterator[str]:
+    """What is wrong where an older checkpoint is deleted before the newest is told for certain."""
+    now = Told()
+    now.synced(log)
+    if now.step != told.step:
+        yield f"a checkpoint was deleted before the event of step {now.step} was on the disk"
+
+
 def goes_on(run: RunDirectory) -> None:
     """What a trainer does with a run before its first step and after its first checkpoint."""
     with EventLog.open(run.events) as log:
@@ -118,6 +126,8 @@ def worked(operations: list[Operation], start: Path, states: int, seed: int) -> 
             disk.carry_out(operation)
             if operation.kind == FSYNC and operation.path == "events.jsonl":
                 told.synced(disk.now("events.jsonl"))
+            if operation.kind == RENAME and operation.path.endswith(".removed"):
+                failures += told_too_late(disk.now("events.jsonl"), told)
             for _ in range(states * (number + 1) // len(operations) - states * number // len(operations)):
                 tree = disk.after_power_loss(dice)
                 tried += 1

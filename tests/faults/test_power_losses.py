@@ -65,15 +65,17 @@ def test_what_durable_writes_is_seen_and_whole_in_every_state(tmp_path: Path) ->
     place.root.mkdir()
     for operation in operations:
         disk.carry_out(operation)
-        for _ in range(20):
+        ends = operation is operations[-1]
+        for _ in range(200 if ends else 20):
             tree = disk.after_power_loss(dice)
             place.hold(tree)
             assert (place.root / "kept").read_bytes() in (b"old", b"new")
             if (place.root / "folder").exists():
                 assert (place.root / "folder" / "part").read_bytes() == b"part"
-    assert tree["kept"] == b"new"
-    assert tree["folder/part"] == b"part"
-    assert "lines" in tree, "a log that was opened keeps its name"
+            if ends:
+                assert tree["kept"] == b"new"
+                assert tree["folder/part"] == b"part"
+                assert "lines" in tree, "a log that was opened keeps its name"
 
 
 def recovered(out: Path, *options: str) -> dict[str, object]:
