@@ -135,6 +135,8 @@ def _make(prepared: Prepared, home: Path) -> RunDirectory:
         "schedule.image_steps": 0,
         "samples.before_training": False,
         "dataset.class_images": 0,
+        "schedule.continue_run": "",
+        "schedule.continue_step": 0,
     }
     recipe = prepared.recipe.with_changes(changes)
     scan = dataclasses.replace(prepared.scan, images=tuple(images))

@@ -22,7 +22,7 @@ from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.when_finished import choice
 
 HERE = Path(__file__).parent
-ENDS = "import sys; sys.path.insert(0, {support!r}); import ended_runs, pathlib; from loratui.engine.runs.directory import RunDirectory; from loratui.engine.runs.events import EventLog; run = RunDirectory(pathlib.Path({run!r})); log = EventLog.open(run.events); ended_runs.write_output(run, log); log.close(); sys.exit({code})"
+ENDS = "import sys; sys.path.insert(0, {support!r}); import ended_runs, pathlib; from loratui.engine.runs.directory import RunDirectory; from loratui.engine.runs.event_log import EventLog; run = RunDirectory(pathlib.Path({run!r})); log = EventLog.open(run.events); ended_runs.write_output(run, log); log.close(); sys.exit({code})"
 
 
 @pytest.fixture(autouse=True)

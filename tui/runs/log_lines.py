@@ -17,6 +17,8 @@ _LONGEST = 2000
 """Characters of a line."""
 _EXPECTED_ENDS = (0, 10, 143)
 """Exit codes of a trainer that ended as it should: done, paused, stopped."""
+ACTIONS: dict[str, str] = {"copy": "copy", "command": "command", "notify": "message", "pod": "stop of the pod"}
+"""What follows the end of a run, in words."""
 _ENDINGS: dict[str, Level] = {"done": "good", "paused": "info", "stopped": "info"}
 
 
@@ -80,8 +82,7 @@ def _words(event: Event, before: RunState) -> Said:
 
 
 def _action(action: Action) -> Said:
-    name = {"copy": "copy of the files", "pod": "stop of the pod", "notify": "message"}.get(action.action, action.action)
-    said = f"{name}: {action.state}. {action.message}".rstrip()
+    said = f"{ACTIONS.get(action.action, action.action)}: {action.state}. {action.message}".rstrip()
     if action.attempts > 1:
         said += f" ({action.attempts} attempts)"
     return said, "good" if action.state == "done" else "error" if action.state == "failed" else "info"

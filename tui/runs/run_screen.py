@@ -164,12 +164,12 @@ class RunScreen(LoratuiScreen[None]):
         return super().only_looks or self.gone
 
     @work(exclusive=True, group="launch", description="start a job")
-    async def launch(self, job: Job) -> None:
+    async def launch(self, job: Job, actions: str = "") -> None:
         """Starts a job of the run in the background, and reads the log again from its start."""
         from loratui.engine.runs.launcher import launch
 
         try:
-            await self.in_thread(launch, self.run_directory, job)
+            await self.in_thread(launch, self.run_directory, job, *([actions] if actions else []))
         except (LoratuiError, OSError) as error:
             self.loratui.tell(str(error), "error")
         self.history = RunStore()

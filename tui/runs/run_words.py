@@ -9,10 +9,12 @@ from textual.content import Content
 
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.history import RunHistory
+from loratui.engine.runs.records import Action
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import RunSummary
 from loratui.tui import text
 from loratui.tui.runs import figures
+from loratui.tui.runs.log_lines import ACTIONS
 from loratui.tui.widgets.line import plain
 
 NUMBERS: dict[str, str] = {
@@ -33,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "stop": "stop",
     "stop_after_epoch": "stop after this epoch",
     "set_samples": "other samples",
+    "cancel_when_finished": "cancel",
 }
 """Commands in words."""
 
@@ -46,6 +49,7 @@ ASKED: dict[str, str] = {
     "stop": "Stop requested: the run writes a checkpoint and the LoRA file, and ends.",
     "stop_after_epoch": "Requested; the trainer answers after this step.",
     "set_samples": "Change requested; the trainer answers after this step.",
+    "cancel_when_finished": "Cancel requested.",
 }
 
 
@@ -132,7 +136,7 @@ def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str
     if summary is None or (summary.active and not summary.reason):
         return Content("")
     done = summary.status == "done"
-    said = summary.reason if done else f"{summary.reason} {what_to_do(summary)}".strip()
+    said = summary.reason if done or summary.status == "finishing" else f"{summary.reason} {what_to_do(summary)}".strip()
     sign, tone = text.STATUS_SIGNS[summary.status], f"bold {text.STATUS_TONES[summary.status]}"
     status = "" if done or said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
     parts = [plain(f"{sign} {status}", tone), plain(said)]
@@ -143,6 +147,23 @@ def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str
     if done:
         parts += [Content("\n"), plain("v", "bold $accent"), plain("  validation: is it any good?")]
     return Content("").join(parts)
+
+
+def actions_words(state: RunState, now: float) -> Content:
+    """What became of what follows the end, a line each; of a countdown the seconds that are left, and the key."""
+    return Content("\n").join([_action_words(action, now) for action in state.actions])
+
+
+def _action_words(action: Action, now: float) -> Content:
+    if action.state == "waiting" and action.until is not None:
+        left = max(0, round(action.until - now))
+        return Content.assemble(
+            plain(f"◐ The pod stops in {left} s. ", "bold $warning"), plain("k", "bold $accent"), plain("  cancels.")
+        )
+    signs = {"done": ("✔", "$success"), "failed": ("✖", "$error"), "begun": ("●", "$accent")}
+    sign, tone = signs.get(action.state, ("–", "$muted"))
+    said = action.message or ("" if action.state == "done" else action.state)
+    return Content.assemble(plain(f"{sign} ", f"bold {tone}"), plain(f"{ACTIONS.get(action.action, action.action)}: {said}"))
 
 
 def what_to_do(summary: RunSummary) -> str:

@@ -14,8 +14,8 @@ from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.runs import figures, run_words
+from loratui.tui.runs.after_the_end import AfterTheEnd
 from loratui.tui.runs.gallery import Gallery, Look, gallery
-from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import clean, ssh_hints
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.gpu_panel import GpuPanel
@@ -35,7 +35,7 @@ _ROOM_FOR_ALL = 76
 _PANELS = ("plot", "samples", "machine", "log")
 
 
-class TrainingScreen(RunScreen):
+class TrainingScreen(AfterTheEnd):
     """Paints news once a second, the effect of a key at once, and nothing while nothing changes."""
 
     CONTEXT = "training"
@@ -115,11 +115,11 @@ class TrainingScreen(RunScreen):
     @property
     def can_validate(self) -> bool:
         """Whether there is a LoRA file to validate."""
-        return self.summary is not None and bool(self.history.outputs) and not self._trains and not self.gone
+        return self.summary is not None and bool(self.history.outputs) and not (self._trains or self.finishing or self.gone)
 
     @property
     def _trains(self) -> bool:
-        return self.summary is not None and self.summary.active and self.summary.job == "train"
+        return self.summary is not None and self.summary.active and self.summary.job == "train" and not self.finishing
 
     def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
         """Sends the trainer a command."""
@@ -235,7 +235,7 @@ class TrainingScreen(RunScreen):
             super().action_back()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        return list(self._copyable())
+        return [*self._copyable(), *self.lineage_words()]
 
     def _copyable(self) -> Iterator[tuple[str, str]]:
         sample, output = self._look.sample(self._table), self.history.newest_output
@@ -264,7 +264,7 @@ class TrainingScreen(RunScreen):
             self._left_out += 1
             return
         self._left_out = 0
-        if self.active and not self.state.stepped:
+        if self.active and (not self.state.stepped or self.finishing):
             self._numbers_due = True  # a wait counts its seconds without news
         self._show_numbers()
         # The curve costs most and moves by one cell: every other time is enough.
@@ -292,7 +292,10 @@ class TrainingScreen(RunScreen):
             number.say(_number(title, value))
             number.set_class(not value or (name == "lr" and no_room), "-empty")
         self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
-        self._say_or_hide("verdict", run_words.verdict(self.summary, self.history, self.file))
+        verdict = run_words.verdict(self.summary, self.history, self.file)
+        actions = run_words.actions_words(state, time.time())
+        both = [words for words in (verdict, actions) if words.plain]
+        self._say_or_hide("verdict", Content("\n").join(both))
         self.line("machine-line").say(plain(figures.machine(state.machine), "$muted"))
         self.set_class(not self.line("machine-line").said, "-no-machine")
         self.query_one(GpuPanel).show_history(self.history)

@@ -78,6 +78,8 @@ def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:
     match run.status:
         case "done":
             return Notice(f"✔ {what}{run.name} is done.", "information", run.name)
+        case "finishing":
+            return Notice(f"{run.name} has ended. {run.advice}".rstrip(), "information", run.name)
         case "paused" | "stopped":
             severity: Severity = "error" if run.exit_code == ExitCode.DISK else "information"
             return Notice(f"‖ {what}{run.name} is {run.status}. {run.reason}".rstrip(), severity, run.name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 from textual.app import ComposeResult
@@ -13,6 +13,7 @@ from textual.content import Content
 from loratui.engine.errors import LoratuiError
 from loratui.engine.findings import GRAVE, counted
 from loratui.engine.planning.rates import learning_in_words
+from loratui.engine.runs.when_finished.choice import in_words
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.measured import Measurement
     from loratui.engine.planning.plan import Plan
+    from loratui.presets.schema import WhenFinished
 
 
 class PlanScreen(StepScreen):
@@ -96,6 +98,23 @@ class PlanScreen(StepScreen):
 
         await self.app.push_screen_wait(AdvancedScreen())
         self._problems.clear()
+        self._fill()
+
+    @work(exclusive=True, group="advanced")
+    async def action_when_finished(self) -> None:
+        from loratui.tui.screens.when_finished import WhenFinishedScreen
+
+        def change(values: Mapping[str, Any]) -> WhenFinished:
+            self.loratui.draft = self.loratui.draft.with_values(
+                {f"when_finished.{name}": value for name, value in values.items()}
+            )
+            return chosen()
+
+        def chosen() -> WhenFinished:
+            assert self.loratui.draft.recipe is not None
+            return self.loratui.draft.recipe.settings.when_finished
+
+        await self.app.push_screen_wait(WhenFinishedScreen(chosen(), change, self.loratui.home, "a planned run"))
         self._fill()
 
     def action_next(self) -> None:
@@ -227,6 +246,8 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
     yield plain(f"  {learning_in_words(draft.recipe.settings)}")
     for line in costs:
         yield plain(f"  {line}")
+    after = "; ".join(in_words(draft.recipe.settings.when_finished)) or "nothing"
+    yield Content.assemble(plain(f"  When finished: {after}  ("), ("f", "bold $accent"), plain(")"))
     changed = changes_in_words(draft.recipe)
     if changed:
         yield Content("")
