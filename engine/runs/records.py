@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -167,6 +167,12 @@ class Deletable:
     """What deletes it."""
 
 
+def in_words(found: Sequence[Deletable]) -> str:
+    """What could be deleted, in a sentence; empty for nothing."""
+    listed = ", ".join(f"{one.what} ({size(one.bytes)}: {one.command})" for one in found)
+    return f"Not needed for it: {listed}." if listed else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Why a run waits for its disk."""
@@ -187,8 +193,7 @@ class Waiting:
     @property
     def advice(self) -> str:
         """What to do about it."""
-        found = ", ".join(f"{one.what} ({size(one.bytes)}: {one.command})" for one in self.deletable)
-        return f"{self.remedy} Not needed for it: {found}." if found else self.remedy
+        return f"{self.remedy} {in_words(self.deletable)}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

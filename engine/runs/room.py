@@ -18,7 +18,7 @@ from loratui.engine.planning.lora_size import size_of
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, list_runs
-from loratui.engine.runs.records import Deletable
+from loratui.engine.runs.records import Deletable, in_words
 from loratui.engine.words import size
 
 _MOST_S = 2.0
@@ -60,11 +60,11 @@ def require_room(run: RunDirectory) -> None:
     """Raises `DiskError` where the run's volume cannot take what the run still writes."""
     volume, needed = volume_of(run.path), still_needed(run)
     if volume is not None and volume.lacks(needed):
-        found = Finding.of("disk_full", home=str(run.path), free=size(volume.free), needed=size(needed))
+        others = in_words(deletable(run))
+        found = Finding.of("disk_full.resume", run=run.name, free=size(volume.free), needed=size(needed), deletable=others)
         if volume.read_only:
             found = Finding.of("output_not_writable", folder=str(run.path))
-        others = [f"{one.what} ({size(one.bytes)}: {one.command})" for one in deletable(run)]
-        raise DiskError(found.message, " ".join([found.remedy, *(["Not needed for it:", ", ".join(others)] if others else [])]))
+        raise DiskError(found.message, found.remedy.strip())
 
 
 def still_needed(run: RunDirectory) -> int:

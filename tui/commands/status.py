@@ -115,7 +115,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
     `v name path status certainty active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
     steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
-    warnings[]{code message remedy} skipped`, `lineage[]{kind run path step sha256}`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
+    waiting{ts reason remedy error place needed_bytes free_bytes deletable[]{what bytes command}} warnings[]{code message remedy} skipped`, `lineage[]{kind run path step sha256}`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
     """
     left = state.time_left if summary.active else None
     machine = state.machine
@@ -154,6 +154,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         "sample": state.sample or None,
         "output": None if summary.output_gone else state.output or None,
         "checkpoint_step": state.checkpoint_step or None,
+        "waiting": None if state.waiting is None or not summary.active else asdict(state.waiting),
         "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
         "skipped": state.skipped,
     }

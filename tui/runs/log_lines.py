@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine.runs.events import Event
-from loratui.engine.runs.records import Acknowledgement, Action, Epoch, Warning, record
+from loratui.engine.runs.records import Acknowledgement, Action, Epoch, Waiting, Warning, record
 from loratui.engine.runs.state import RunState
 from loratui.tui import text
 
@@ -66,6 +66,14 @@ def _words(event: Event, before: RunState) -> Said:
             return (f"the finished LoRA: {path}", "good") if event.get("final") is True else (f"LoRA file: {path}", "info")
         case "warning":
             return record(Warning, event).sentence, "warning"
+        case "disk_waiting":
+            waiting = record(Waiting, event)
+            return f"waits for its disk: {waiting.reason} {waiting.advice}", "error"
+        case "disk_resumed":
+            return (
+                f"the disk takes writes again, after {text.duration(event.number('seconds') or 0.0)}; the run goes on",
+                "good",
+            )
         case "run_failed_with":
             return record(Warning, event).sentence, "error"
         case "command_acknowledged":

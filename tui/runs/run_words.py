@@ -178,6 +178,8 @@ def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> C
     words = figures.status(summary)
     if summary.status == "running" and summary.job != "validate":
         words = figures.phase(state)
+    if summary.status == "waiting":
+        words = "waiting for the disk"
     if asked:
         words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} requested"
     elif state.changes.stop_after_epoch and summary.status != "done" and summary.job != "validate":

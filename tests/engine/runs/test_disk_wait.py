@@ -265,10 +265,11 @@ def test_a_folder_that_others_can_read_keeps_nothing(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
-        (tmp_path / name / "loratui").mkdir(mode=0o755, parents=True)
+        (tmp_path / name / "loratui").mkdir(parents=True)
+        (tmp_path / name / "loratui").chmod(0o755)
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(aside.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
-    (tmp_path / "tmp" / f"loratui-{os.geteuid()}").mkdir(mode=0o777, parents=True)
+    (tmp_path / "tmp" / f"loratui-{os.geteuid()}").mkdir(parents=True)
     (tmp_path / "tmp" / f"loratui-{os.geteuid()}").chmod(0o777)
     assert not aside.keep(run.events, {"lines": []})
     assert not list(tmp_path.rglob("*.json"))
@@ -305,7 +306,7 @@ def test_a_start_without_room_is_refused_with_what_can_be_deleted(run: RunDirect
     (other.cache / "x").write_bytes(b"x" * (3 << 20))
     monkeypatch.setattr(room, "still_needed", lambda _: 10**9)
     monkeypatch.setattr(room, "volume_of", lambda _: Volume(5 * 10**8, True, False, 1))
-    with pytest.raises(DiskError, match=r"500\.0 MB are free, but this run writes about 1\.0 GB") as refused:
+    with pytest.raises(DiskError, match=r"500\.0 MB are free, but it still writes about 1\.0 GB") as refused:
         launcher.launch(run)
     assert f"loratui rm {other.name}" in str(refused.value)
     assert "3.2 MB" in str(refused.value)

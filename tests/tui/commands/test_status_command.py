@@ -54,6 +54,25 @@ def test_a_running_one_tells_what_was_asked_and_changed(home: Path, capsys: pyte
     assert "warning: Odd. Look." in text
 
 
+def test_one_that_waits_for_its_disk_tells_why_and_what_can_be_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(5)
+        deletable = [{"what": "the run old-1", "bytes": 3_400_000_000, "command": "loratui rm old-1"}]
+        told = {"reason": "The disk is full.", "remedy": "Free some space.", "error": "ENOSPC", "place": "events.jsonl"}
+        trainer.log.append("disk_waiting", **told, needed_bytes=9, free_bytes=0, deletable=deletable)
+        main(["status", run.name, "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert (found["status"], found["active"], found["reason"]) == ("waiting", True, "The disk is full.")
+        assert {name: found["waiting"][name] for name in told} == told
+        assert found["waiting"]["deletable"] == deletable
+        main(["status", run.name])
+        text = capsys.readouterr().out
+    assert "waits for its disk. The disk is full. Free some space." in text
+    assert "the run old-1 (3.4 GB: loratui rm old-1)" in text
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_watching_says_a_line_a_change_and_ends_with_the_run(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_json: bool

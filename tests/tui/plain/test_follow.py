@@ -93,6 +93,13 @@ def test_every_change_is_one_sentence() -> None:
         "LoRA file: output/a-000100.safetensors",
     ]
     assert story.heard(0.2) == []
+    deletable = [{"what": "the run old-1", "bytes": 3_400_000_000, "command": "loratui rm old-1"}]
+    story.tell("disk_waiting", reason="The disk is full.", remedy="Free some space.", deletable=deletable)
+    story.tell("disk_resumed", seconds=90.0)
+    assert story.heard(0.3) == [
+        "Waits for its disk: The disk is full. Free some space. Not needed for it: the run old-1 (3.4 GB: loratui rm old-1).",
+        "The disk takes writes again, after 1 min 30 s; the run goes on",
+    ]
 
 
 def test_steps_are_told_each_five_percent_but_not_more_often_than_each_two_seconds() -> None:

@@ -72,6 +72,19 @@ async def test_a_key_sends_its_command_once_and_waits_for_the_answer(home: Path,
             await hides(pilot, f"training, {command} requested")
 
 
+async def test_a_run_that_waits_for_its_disk_says_why_and_goes_on(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(5)
+        deletable = [{"what": "the run old-1", "bytes": 3_400_000_000, "command": "loratui rm old-1"}]
+        trainer.log.append("disk_waiting", reason="The disk is full.", remedy="Free some space.", deletable=deletable)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
+            await shows(pilot, "waiting for the disk", "The disk is full. Free some space.", "loratui rm old-1")
+            trainer.log.append("disk_resumed", seconds=3.0)
+            await shows(pilot, "● training", "the disk takes writes again")
+
+
 async def test_stopping_asks_first(home: Path) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:

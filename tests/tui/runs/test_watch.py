@@ -46,6 +46,11 @@ def _as(status: Status, **changes: object) -> RunSummary:
         (_as("failed", exit_code=70, reason="It crashed.", advice="See the log."), "error", "It crashed. See the log."),
         (_as("interrupted"), "error", "ended"),
         (dataclasses.replace(RUN, status="stalled", reason="No word for 12 s."), "warning", "No word"),
+        (
+            dataclasses.replace(RUN, status="waiting", reason="The disk is full."),
+            "error",
+            "waits for its disk. The disk is full.",
+        ),
     ],
 )
 def test_a_change_is_told_once(run: RunSummary, severity: str, words: str) -> None:
