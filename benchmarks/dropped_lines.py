@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from machine_facts import ROOT, facts
+from machine_facts import ROOT, command, facts
 from product_run import LORATUI, events_of, inside
 
 from loratui.engine.runs import lock
@@ -260,7 +260,7 @@ def main() -> int:
         "failures": drops.failures,
         "seconds": round(time.monotonic() - began, 1),
     }
-    report = {"format": 1, "benchmark": "dropped_lines", "name": "demo", **facts(), "commands": [" ".join(sys.argv)], **figures}
+    report = {"format": 1, "benchmark": "dropped_lines", "name": "demo", **facts(), "commands": [command()], **figures}
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(

@@ -33,7 +33,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from fork_trainers import Place, Point, in_workers, random_base, ready, wait, wait_until_free
-from machine_facts import facts
+from machine_facts import command, facts
 from run_oracle import Undisturbed, end_problems, problems, undisturbed
 
 from loratui.engine.runs import lock
@@ -184,7 +184,7 @@ def main() -> int:
         "workers": args.workers,
         "seed": args.seed,
     }
-    report = {"format": 1, "benchmark": "kills", "name": args.base, **facts(), "commands": [" ".join(sys.argv)], **figures}
+    report = {"format": 1, "benchmark": "kills", "name": args.base, **facts(), "commands": [command()], **figures}
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"{report['kills']} kills of {report['runs']} runs in {report['seconds']} s: {len(failures)} failures")

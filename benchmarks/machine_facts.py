@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ def facts() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: v for name in PACKAGES if (v := _version(name))}},
         "source": source(),
     }
+
+
+def command() -> str:
+    """The command that measures, without the place of its report."""
+    words = list(sys.argv[1:])
+    if "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
 def machine() -> dict[str, Any]:

@@ -31,7 +31,7 @@ import diffusers  # noqa: F401 - loaded once for all
 import peft  # noqa: F401 - the same
 import pytest
 from fork_trainers import in_workers, ready, wait
-from machine_facts import ROOT, facts
+from machine_facts import ROOT, command, facts
 
 LIST = ROOT / "tests" / "faults" / "mutants.toml"
 COPIED = ("engine", "tui", "presets", "tests", "benchmarks", "pyproject.toml", ".namespace")
@@ -123,7 +123,7 @@ def main() -> int:
         "failures": missed,
         "seconds": round(time.monotonic() - began, 1),
     }
-    report = {"format": 1, "benchmark": "mutants", "name": "all", **facts(), "commands": [" ".join(sys.argv)], **figures}
+    report = {"format": 1, "benchmark": "mutants", "name": "all", **facts(), "commands": [command()], **figures}
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"{figures['caught']} of {figures['mutants']} mutants caught in {figures['seconds']} s")

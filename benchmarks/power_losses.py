@@ -33,7 +33,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from fork_trainers import Place, Point, in_workers, random_base, ready, wait
-from machine_facts import facts
+from machine_facts import command, facts
 from os_seam import FSYNC, RENAME, Operation, recorded
 from power_loss import Disk, Materialised, Tree
 
@@ -192,7 +192,7 @@ def main() -> int:
         "benchmark": "power_losses",
         "name": args.base,
         **facts(),
-        "commands": [" ".join(sys.argv)],
+        "commands": [command()],
         **figures,
     }
     if args.out:

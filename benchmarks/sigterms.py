@@ -35,7 +35,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # each run compiles anew
 
 from fork_trainers import Place, Point, ready, wait, wait_until_free
-from machine_facts import facts
+from machine_facts import command, facts
 from os_seam import FSYNC, Operation
 from run_oracle import Undisturbed, end_problems, problems, undisturbed
 
@@ -234,7 +234,7 @@ def main() -> int:
         "benchmark": "sigterms",
         "name": "embedded:sd15",
         **facts(),
-        "commands": [" ".join(sys.argv)],
+        "commands": [command()],
         **figures,
     }
     if args.out:

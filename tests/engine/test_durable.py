@@ -298,3 +298,16 @@ def test_a_memory_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
     assert durable.remember(tmp_path / "new" / "memory.json", ["a"])
     (tmp_path / "file").write_text("")
     assert not durable.remember(tmp_path / "file" / "memory.json", {})
+
+
+def test_sweeping_takes_what_is_half_written_or_half_deleted_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.01234567.tmp", ".step-1.01234567.removed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    for name in (".b.01234567.tmp", "kept.tmp", ".kept"):
+        (tmp_path / name).touch()
+    assert durable.sweep_leftovers(tmp_path, temporary=False) == 1
+    assert names_in(tmp_path) == [".a.01234567.tmp", ".b.01234567.tmp", ".kept", "kept.tmp"]
+    (tmp_path / ".step-1.01234567.removed").mkdir()
+    assert durable.sweep_leftovers(tmp_path) == 3
+    assert names_in(tmp_path) == [".kept", "kept.tmp"]

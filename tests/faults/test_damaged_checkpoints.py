@@ -13,6 +13,7 @@ from small_runs import MakeRun, after_step, events, every_step, losses, same, tr
 
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.runs import control
+from loratui.engine.runs.checkpoint_files import CheckpointsFound, look
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.checkpoint import Checkpoint, newest_good, save_checkpoint
 from loratui.engine.training.data import TrainProgress
@@ -60,6 +61,15 @@ def test_a_bit_a_zeroed_tail_a_cut_and_more_in_each_file_give_the_checkpoint_bef
         if file.is_dir():
             shutil.rmtree(file)
         file.write_bytes(whole)
+
+
+def test_the_verdict_looks_as_closely_as_a_resume(saved: RunDirectory) -> None:
+    assert look(saved, sums=True) == CheckpointsFound(6, (), True)
+    file = saved.checkpoint(6) / "optimizer.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert look(saved, sums=True) == CheckpointsFound(5, (6,), True)
+    assert look(saved, sums=False) == CheckpointsFound(6, (), False), "a glance says that it is not sure"
 
 
 def harms_of_text(data: bytes) -> list[tuple[str, bytes | None]]:

@@ -132,3 +132,12 @@ def test_an_average_comes_back_and_none_is_none(run: RunDirectory) -> None:
     plain, _ = save_checkpoint(run, checkpoint(8))
     assert load_checkpoint(plain).shipped == {}
     assert not (plain / SHIPPED).exists()
+
+
+def test_pruning_never_counts_what_is_not_whole(run: RunDirectory) -> None:
+    for step in (5, 6, 7, 8):
+        save_checkpoint(run, checkpoint(step))
+    for step in (7, 8):
+        (run.checkpoint(step) / MANIFEST).unlink()
+    prune(run, 2)
+    assert run.checkpoint_steps() == [5, 6, 7, 8]

@@ -62,6 +62,13 @@ def test_a_snapshot_is_the_file_that_the_library_reads() -> None:
         assert same(dict(one), meant)
 
 
+def test_the_files_of_a_snapshot_lie_side_by_side() -> None:
+    buffer = Buffer(torch.zeros(1000, dtype=torch.uint8))
+    first, second = Packed({"a": torch.ones(9)}, buffer.take), Packed({"b": torch.zeros(9)}, buffer.take)
+    assert same(load(bytes(first.data)), {"a": torch.ones(9)})
+    assert same(load(bytes(second.data)), {"b": torch.zeros(9)})
+
+
 def test_a_snapshot_does_not_change_with_what_it_was_taken_of() -> None:
     living = tensors()
     before = {name: value.clone() for name, value in living.items()}
