@@ -132,6 +132,11 @@ CONTEXTS: dict[str, Context] = {
         "The images of the validation. {trigger}, {class} and {subject} are replaced by your words; existing images "
         "are not made again.",
     ),
+    "validation_measures": Context(
+        "Measures",
+        "What was measured of the images of this part, against the base's own images and against your photos. These are "
+        "signs, not a verdict. What cannot be measured is unknown, with the reason.",
+    ),
     "validation_files": Context(
         "LoRA files", "Every file that the run has written. Rate them, choose one, export it under a name."
     ),
@@ -142,7 +147,7 @@ CONTEXTS: dict[str, Context] = {
 
 WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_image", "dataset_captions", "dataset_changes")
-_OVER_VALIDATION = ("validation_make", "validation_files", "validation_export")
+_OVER_VALIDATION = ("validation_measures", "validation_make", "validation_files", "validation_export")
 _IMAGE = ("image", "validation_image")
 _EVERYWHERE = tuple(CONTEXTS)
 
@@ -267,6 +272,7 @@ KEYS: tuple[Key, ...] = (
         Key("note", "e", "note", "write a note", when="can_note", changes=True),
     ),
     *_on(("validation",),
+        Key("measures", "m", "measures", "every measure of this part, what it means and its limits", when="has_measures"),
         Key("files", "f", "files", "the LoRA files: rate them, choose one, export it", when="model.has_file"),
         Key("panel", "tab,shift+tab", "switch", "switch between the images and the list"),
     ),

@@ -79,7 +79,7 @@ class CopyRisk:
             spread,
             base,
             natural_range,
-            figure=f"{near.value:.2f} to {near.photo}" + (f", photos {_words(natural_range)}" if natural_range else ""),
+            figure=f"{near.value:.2f} to {near.photo}",
             means=self._means(near.value, natural_range, base, bool(above)),
             unknown="" if natural_range else _too_few(len(among)),
             images={shot.path: other.value for shot, other in found},
@@ -94,12 +94,12 @@ class CopyRisk:
 
     def _means(self, value: float, among: tuple[float, float] | None, base: float | None, above: bool) -> str:
         if base is not None and value <= base + AS_BASE:
-            return "the base's images are as near: no sign of a copy"
+            return "no copy: the base's are as near"
         if self.surely is not None and value >= self.surely:
-            return "nearly the same as this photo: a copy"
+            return "a copy of this photo"
         if among is None:
             return "look at the pair"
-        return "nearer than the photos are to each other: look at the pair" if above else "no sign of a copy"
+        return "nearer than the photos to each other" if above else "no sign of a copy"
 
 
 @dataclass(frozen=True)
@@ -180,10 +180,6 @@ class ByLayout:
 
 def _attracts(found: Iterable[Near]) -> list[dict[str, object]]:
     return [{"photo": photo, "images": images} for photo, images in Counter(near.photo for near in found).most_common(10)]
-
-
-def _words(bounds: tuple[float, float]) -> str:
-    return f"{bounds[0]:.2f}–{bounds[1]:.2f}"
 
 
 def _too_few(photos: int) -> str:

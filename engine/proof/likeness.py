@@ -83,7 +83,7 @@ class Likeness:
             spread,
             base,
             bounds,
-            figure=f"{value:.2f}, photos {bounds[0]:.2f}–{bounds[1]:.2f}",
+            figure=f"{value:.2f}",
             means=_means(shares),
             images=found,
             more={name: round(share, 4) for name, share in shares.items()} | {"compared": len(shots), "photos": len(photos)},

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from loratui.engine import durable
 from loratui.engine.dataset import decoding
 from loratui.engine.dataset.similar import NEAR_BITS
-from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.proof import hashes, pixels
+from loratui.engine.proof.kept import FORMAT
 from loratui.engine.proof.parts import Subject, measure_parts
 from loratui.engine.proof.pixels import Pixels, read_pixels
 from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.proof.protocol import FaceError, FaceReader, Faces, Near, Photo, References, Shot
 from loratui.engine.proof.readings import Readings
 from loratui.engine.runs.records import Image as Made
-from loratui.engine.untrusted import finite, read_json
+from loratui.engine.untrusted import finite
 from loratui.engine.words import count
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from loratui.engine.runs.directory import RunDirectory
     from loratui.presets.schema import Settings
 
-FORMAT = 1
-"""Of `validation/measures.json`."""
 MOST_PHOTOS = 500
 """Of a larger dataset so many photos are looked at, evenly spread."""
 
@@ -101,23 +99,6 @@ def measure_run(
     }
     durable.write_json(run.validation / "measures.json", report)
     return report
-
-
-def read_parts(path: Path) -> list[dict[str, Any]]:
-    """The parts in a `measures.json`, each with an `id`, and its measures with the texts that people read; none if it is unusable."""
-    try:
-        table = read_json(path, LIST_FILE_BYTES)
-        parts = table["parts"] if table["format"] == FORMAT else []
-        return [
-            part
-            for part in parts
-            if all(isinstance(row[name], str) for row in part["measures"] for name in _TEXTS) and part["id"]
-        ]
-    except (OSError, TypeError, KeyError, AttributeError):
-        return []
-
-
-_TEXTS = ("id", "title", "figure", "means", "unknown", "about", "limits")
 
 
 def latest(made: Iterable[Made]) -> dict[tuple[str, str, int, str, float], Made]:

@@ -107,7 +107,7 @@ def _fetch_faces(run: RunDirectory, out: TextIO) -> None:
 
 def _parts(run: RunDirectory) -> list[dict[str, Any]]:
     """The parts of the validation with their measures, and the images by their full paths."""
-    from loratui.engine.proof.report import read_parts
+    from loratui.engine.proof.kept import read_parts
 
     parts = read_parts(run.validation / "measures.json")
     for part in parts:

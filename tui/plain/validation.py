@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.proof.kept import read_parts
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import checklist, exporting, grid_images
+from loratui.tui.validation import checklist, exporting, grid_images, measured
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist, Point
 from loratui.tui.validation.exporting import Export
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
@@ -40,6 +41,7 @@ class _Walk:
         files = lora_files(run, settings)
         self._subject = Subject(dataset.trigger, dataset.class_word, settings.validation.likely_strength, files)
         self._slots = _slots(run)
+        self._measured = {part["id"]: part["measures"] for part in read_parts(run.validation / "measures.json")}
 
     def whole(self) -> None:
         for at, point in enumerate(POINTS[:-1], 1):
@@ -64,6 +66,8 @@ class _Walk:
             self._say(f"   and {len(made) - 8} more")
         if not made:
             self._say("   There are no images for this yet.")
+        for row in self._measured.get(point.id, ()):
+            self._say(f"   {measured.sentence(row)}")
         self._ask_tick(point, f"{point.look_for} Tick this part?")
         note = self._ask.text("Note (may be empty)", self._kept.notes.get(point.id, ""))
         if note != self._kept.notes.get(point.id, ""):

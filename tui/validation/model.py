@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.proof.kept import read_parts
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.state import RunState
@@ -15,6 +16,7 @@ from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.validation import checklist, grid_images
 from loratui.tui.validation.checklist import Checklist
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
+from loratui.tui.validation.measured import Row
 
 if TYPE_CHECKING:
     from loratui.engine.runs.lora_files import LoraFiles
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 class GridList:
     """The list of validation images, with what else the screens need from the run."""
 
-    stamp: tuple[int, int]
-    """Time of change and size of the list."""
+    stamp: tuple[int, ...]
+    """Times of change and sizes of the list and of the measures."""
     slots: list[Slot]
     training: Mapping[str, Path]
     """The file of each training image, by its path in the dataset."""
     files: LoraFiles
+    measured: Mapping[str, Sequence[Row]]
+    """What was measured for each part."""
 
 
 class ValidationModel:
@@ -55,7 +59,9 @@ class ValidationModel:
         self.stopping = False
         """Whether the job was asked to stop, and still runs."""
         self._listed: list[Slot] = []
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self.measured: Mapping[str, Sequence[Row]] = {}
+        """What was measured for each part."""
 
     # What can be done
 
@@ -103,20 +109,19 @@ class ValidationModel:
 
     def read_list(self) -> GridList | None:
         """The list of images, and the rest of the run once; None if nothing is new. To be called in a thread."""
-        path = self.run.validation / "grid.json"
-        try:
-            stamp = (path.stat().st_mtime_ns, path.stat().st_size)
-        except OSError:
-            stamp = (0, 0)
+        path, measures = self.run.validation / "grid.json", self.run.validation / "measures.json"
+        stamp = (*_stamp(path), *_stamp(measures))
         if stamp == self._stamp:
             return None
         first = self._stamp is None
         training = grid_images.training_paths(self.run.dataset) if first else self.training
-        return GridList(stamp, grid_images.read_listed(path), training, lora_files(self.run, self.settings))
+        measured = {part["id"]: part["measures"] for part in read_parts(measures)}
+        return GridList(stamp, grid_images.read_listed(path), training, lora_files(self.run, self.settings), measured)
 
     def take_list(self, found: GridList) -> None:
         """Takes in what `read_list` found."""
         self._stamp, self._listed, self.training = found.stamp, found.slots, found.training
+        self.measured = found.measured
         self.subject = replace(self.subject, files=found.files)
 
     def merge(self, made: Iterable[Image]) -> None:
@@ -161,6 +166,15 @@ class ValidationModel:
         """Stars of a file and the sign of the chosen one, to follow its name."""
         rating = self.kept.mark(file).rating
         return (f" {'★' * rating}" if rating else "") + (" ◆" if file and file == self.kept.chosen else "")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Time of change and size of a file; zeros without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def read_settings(run: RunDirectory) -> Settings:

@@ -16,7 +16,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.tui import text
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import checklist, grid_images
+from loratui.tui.validation import checklist, grid_images, measured
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
@@ -44,6 +44,7 @@ class ValidationScreen(RunScreen):
         with Horizontal(id="validation-body"):
             with Vertical(id="answers"):
                 yield Line(id="question")
+                yield Line(id="measured")
                 yield ImageTable(self.model.path_of, self.model.words_below, id="images")
                 yield SeenList(id="seen")
                 yield Line(id="verdict")
@@ -104,6 +105,9 @@ class ValidationScreen(RunScreen):
         self.line("point").say(explain(point, dataset.trigger, dataset.class_word, self.model.kept.notes.get(point.id, "")))
         at = POINTS.index(point) + 1
         self.line("question").say(plain(f"{at}/{len(POINTS)} {point.title}  ", "bold $accent"), plain(point.look_for, "bold"))
+        rows = self.model.measured.get(point.id, ())
+        self.present("measured", bool(rows))
+        self.line("measured").say(measured.short(rows))
         last = point.id == "next"
         self.query_one("#images").display = not last
         self.query_one("#seen").display = self.query_one("#verdict").display = last
@@ -117,6 +121,7 @@ class ValidationScreen(RunScreen):
         columns = tuple(f"{column}{marked.get(column, '')}" for column in shown.columns)
         self.query_one(ImageTable).show(replace(shown, columns=columns), anew=anew)
         self._show_image_line()
+        self.refresh_bindings()
 
     def _show_image_line(self) -> None:
         line, table = self.line("image-line"), self.query_one(ImageTable)
@@ -196,6 +201,11 @@ class ValidationScreen(RunScreen):
     @property
     def can_note(self) -> bool:
         return True  # there is always a part to note something on
+
+    @property
+    def has_measures(self) -> bool:
+        """Whether something was measured for this part, or is told to be unknown."""
+        return bool(self.model.measured.get(self.query_one(CheckList).point.id))
 
     @property
     def file_here(self) -> bool:
@@ -287,6 +297,11 @@ class ValidationScreen(RunScreen):
                 self.action_make_grid(file)
 
         self.app.push_screen(FilesScreen(self.model), closed)
+
+    def action_measures(self) -> None:
+        from loratui.tui.validation.measures_screen import MeasuresScreen
+
+        self.app.push_screen(MeasuresScreen(self.model, self.query_one(CheckList).point))
 
     def action_panel(self) -> None:
         """Focuses the other panel; a narrow window then shows only that one."""

@@ -151,13 +151,13 @@ def test_images_of_their_own_are_no_copies() -> None:
     assert found.value < COPY
     assert found.range is not None
     assert found.more["share_above"] <= 0.5
-    assert found.means.endswith("no sign of a copy")
+    assert found.means in ("no sign of a copy", "no copy: the base's are as near")
 
 
 def test_what_the_base_does_too_is_no_copy() -> None:
     photos = tuple(photo(scene(100 + at), f"{at}.png") for at in range(8))
     found = measured(COPY_HASH, [shot(scene(103), 1)], against(shot(scene(103), 1, strength=0.0), photos=photos))
-    assert "the base's images are as near" in found.means
+    assert "the base's are as near" in found.means
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])

@@ -87,7 +87,7 @@ def test_copies_of_photos_are_above_and_a_mean_face_is_not(rng: np.random.Genera
     assert found.means.startswith("copies of photos")
     nearest = measured(COPY_FACE, copies[3:4], references)
     assert (nearest.more["photo"], nearest.more["share_above"]) == ("3.png", 1)
-    assert "nearer than the photos are to each other" in nearest.means
+    assert "nearer than the photos to each other" in nearest.means
     mean = measured(LIKENESS, [shot(1, seen(who, rng, 0.97))], references)
     assert mean.more["above"] == 0, "the middle of the photos is a likeness"
 

@@ -19,8 +19,8 @@ from loratui.engine import durable
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.proof import report as report_module
+from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.registry import PARTS
-from loratui.engine.proof.report import read_parts
 from loratui.engine.runs import control
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory

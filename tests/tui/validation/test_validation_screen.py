@@ -75,6 +75,89 @@ async def test_each_part_shows_the_images_that_answer_it(home: Path) -> None:
         await shows(pilot, "7/7 Next step")
 
 
+def write_measures(run: RunDirectory, **changes: Any) -> None:
+    """Measures of two parts as the job writes them; `changes` to the row of sharpness."""
+    texts = {"unit": "levels", "unknown": "", "about": "The contrast of fine detail.", "limits": "Grain counts as sharp."}
+    sharp = {"id": "sharpness", "title": "Sharpness", "value": 4.1, "spread": 0.2, "base": 4.3, "range": None, **texts}
+    sharp |= {"figure": "0.96 of the base's", "means": "unchanged", "ratio": 0.96, **changes}
+    unknown = {**sharp, "id": "variety", "title": "Variety", "value": None, "figure": "", "means": "", "unknown": "One seed."}
+    likeness = {**sharp, "id": "likeness", "title": "Likeness by faces", "value": 0.5, "range": [0.41, 0.63], "figure": "0.50"}
+    likeness |= {"means": "as like as the photos are to each other", "below": 0.25, "within": 0.75, "above": 0.0}
+    rows = {"quality": [unknown, sharp], "likeness": [likeness]}
+    parts = [{"id": id, "status": "partly", "measures": measures, "images": []} for id, measures in rows.items()]
+    (run.validation / "measures.json").write_text(json.dumps({"format": 1, "parts": parts}))
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+async def test_a_part_shows_what_was_measured_and_m_explains_it(home: Path, size: tuple[int, int]) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    write_measures(run)
+    async with _app(home, run).run_test(notifications=True, size=size) as pilot:
+        await shows(pilot, "Likeness")
+        await pilot.press("n", "n", "n")
+        if size == NARROW:
+            await pilot.press("tab")
+        text = await shows(pilot, "4/7 Quality", "Sharpness 0.96 of the base's: unchanged", "Variety unknown: One seed.")
+        assert text.index("Sharpness") < text.index("Variety"), "what is known comes first"
+        await pilot.press("m")
+        await shows(
+            pilot, "measures: Quality", "The contrast of fine detail.", "Grain counts as sharp.", "base's images 4.3", "± 0.2"
+        )
+        await pilot.press("escape")
+        await shows(pilot, "4/7 Quality")
+        await pilot.press("n", "n", "n", "n")
+        await shows(pilot, "Likeness by faces 0.50: as like as the photos")
+        await pilot.press("m")
+        await shows(pilot, "the photos among themselves 0.41–0.63", "25% below, 75% within what")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "parts": [{"id": "quality"}]}',
+        '{"format": 99, "parts": []}',
+        '{"format": 1, "parts": [3]}',
+    ],
+)
+async def test_measures_that_cannot_be_used_are_no_measures(home: Path, body: str) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    (run.validation / "measures.json").write_text(body)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        text = await shows(pilot, "1/7 Likeness", "red clothing")
+        assert "unknown:" not in text
+        assert not pilot.app.screen.has_measures  # type: ignore[attr-defined]  # the validation's screen
+
+
+async def test_new_measures_appear_when_the_job_has_written_them(home: Path) -> None:
+    run = finished_run(home)
+    list_grid(run, strength_cells())
+    with FakeTrainer(run, "validate") as trainer:
+        trainer.log.append("trainer_started", attempt=1, pid=1)
+        async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+            await shows(pilot, "1/7 Likeness")
+            trainer.phase("measuring", "Measuring the images")
+            write_measures(run)
+            trainer.finish()
+            await shows(pilot, "Likeness by faces 0.50: as like as the photos")
+
+
+async def test_hostile_measures_are_cleaned(home: Path) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    write_measures(run, figure="\x1b[31mred [bold]x[/bold]", means="a\nb" * 300)
+    async with _app(home, run).run_test(notifications=True, size=NARROW) as pilot:
+        await pilot.press("n", "n", "n", "tab")
+        text = await shows(pilot, "4/7 Quality", "[bold]x[/bold]")
+        assert "\x1b" not in text
+        assert "n next" in text, "the keys are still there"
+
+
 async def test_the_table_stands_before_the_first_image_and_fills_as_they_come(home: Path) -> None:
     run = finished_run(home)
     list_grid(run, strength_cells())

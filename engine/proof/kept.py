@@ -1,0 +1,36 @@
+"""What was measured, as `validation/measures.json` keeps it. Light: the app reads it too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.untrusted import finite, read_json
+
+FORMAT = 1
+"""Of `validation/measures.json`."""
+_TEXTS = ("id", "title", "figure", "means", "unknown", "about", "limits", "unit")
+
+
+def read_parts(path: Path) -> list[dict[str, Any]]:
+    """The parts in a `measures.json`, checked as far as screens and commands rely on them; none if it is unusable."""
+    try:
+        table = read_json(path, LIST_FILE_BYTES)
+        parts = table["parts"] if table["format"] == FORMAT else []
+        whole = isinstance(parts, list) and all(_is_part(part) for part in parts)
+    except (OSError, TypeError, KeyError):
+        return []
+    return parts if whole else []
+
+
+def _is_part(part: Any) -> bool:
+    rows, images = part["measures"], part["images"]
+    return (
+        isinstance(part["id"], str)
+        and isinstance(rows, list)
+        and all(isinstance(row[name], str) for row in rows for name in _TEXTS)
+        and all(row["value"] is None or finite(row["value"]) is not None for row in rows)
+        and isinstance(images, list)
+        and all(isinstance(image["path"], str) for image in images)
+    )
