@@ -16,6 +16,7 @@ MOST_EPOCHS = 3
 ROUND_NUMBERS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000)
 """Epochs that a person would choose."""
 
+_CONTINUED = ("schedule.continue_run", "schedule.continue_step")
 _LIMITS = ("schedule.exposures_wanted", "schedule.image_steps_warn")
 
 
@@ -87,7 +88,7 @@ def _other_amount(case: Case, code: str, **figures: Any) -> Finding:
 
 
 def _back_to_the_preset(case: Case, code: str, figures: Mapping[str, Any]) -> Finding:
-    keys = [key for key in sorted(case.changed) if key.startswith("schedule.") and key not in _LIMITS]
+    keys = [key for key in sorted(case.changed) if key.startswith("schedule.") and key not in (*_LIMITS, *_CONTINUED)]
     back = {key: get(case.start, key) for key in keys}
     kind = "preset"
     if any(c.from_folder for c in case.plan.concepts):

@@ -138,7 +138,7 @@ class _Supervisor:
     def carry_out_actions(self, which: str) -> None:
         """Has a child carry out what was chosen for the end of the run, and waits for it; the run's own end stays as it is."""
         try:
-            if actions := when_finished.start(self._run, self._held.fd, which):
+            if actions := when_finished.start(self._run, self._held, which):
                 self._child = actions.pid
                 if hasattr(os, "waitid"):  # as for a trainer: its pid is kept until it is reaped
                     os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)

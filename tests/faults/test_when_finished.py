@@ -107,6 +107,7 @@ def test_the_lock_is_held_while_the_countdown_runs_and_any_viewer_cancels_it(
     assert summarise(counting).status == "done"
 
 
+@pytest.mark.long
 def test_a_sigterm_ends_the_actions_and_the_next_start_goes_on(
     tmp_path: Path, counting: RunDirectory, supervised: Callable[..., Any]
 ) -> None:

@@ -6,13 +6,15 @@ down, is only repeated where that does no harm, or when a person asks.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from loratui.engine.errors import UsageError
+from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.machine.addresses import blotted
 from loratui.engine.machine.pods import STILL_COSTS, erases, this_pod
+from loratui.engine.runs import fence
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
@@ -123,14 +125,18 @@ class Actions:
         return {**self._ended.told(), "actions": actions}
 
     def _tell(self, name: str, state: str, message: str = "", attempts: int = 0, until: float | None = None) -> None:
-        self._log.append(
-            "action", durable=True, action=name, state=state, message=blotted(message), attempts=attempts, until=until
-        )
+        fields = {"action": name, "state": state, "message": blotted(message), "attempts": attempts, "until": until}
+        try:
+            self._log.append("action", durable=True, **fields)
+        except DiskError as error:  # a full disk must not keep a pod running
+            print(f"{fields} was not logged: {error}", file=sys.stderr, flush=True)
         self._state.write()
 
 
 def carry_out(run: RunDirectory, which: Which) -> None:
-    """Carries out what is due for the last ending of a run. Raises `DiskError` where its log cannot be written."""
+    """Carries out what is due for the last ending of a run. Raises `DiskError` where its log cannot be opened, and `LostError` once
+    another process has the run."""
+    fence.join(run.path)  # who takes the run over ends this, so that no pod is stopped under a new trainer
     with EventLog.open(run.events) as log:
         stopping = Stopping(Inbox(run, log))
         stopping.install()

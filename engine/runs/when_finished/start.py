@@ -6,10 +6,12 @@ import os
 import subprocess
 
 from loratui.engine import children, durable
+from loratui.engine.runs import fence
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lock import RunLock
 
 
-def start(run: RunDirectory, lock_fd: int, which: str = "left") -> subprocess.Popen[bytes] | None:
+def start(run: RunDirectory, held: RunLock, which: str = "left") -> subprocess.Popen[bytes] | None:
     """Starts the process that carries out the actions, which holds the lock too; None if nothing is to be done.
 
     Raises `OSError`.
@@ -22,6 +24,7 @@ def start(run: RunDirectory, lock_fd: int, which: str = "left") -> subprocess.Po
     words = children.command("loratui.engine.runs.when_finished", str(run.path), "--which", which)
     output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
     try:
-        return children.start(words, stdout=output, stderr=output, pass_fds=[lock_fd], cwd=run.path)
+        env = {**children.environment(), **fence.to_environment(held.fence)}
+        return children.start(words, stdout=output, stderr=output, env=env, pass_fds=[held.fd], cwd=run.path)
     finally:
         os.close(output)

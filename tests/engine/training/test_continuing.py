@@ -93,6 +93,7 @@ def test_the_first_run_stays_as_it_is_and_the_second_is_a_run_of_its_own(make_ru
     assert first.name not in json.dumps(read_metadata(second.output / "qxz.safetensors"))
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_off_within_an_epoch_goes_on_with_whole_ones(make_run: MakeRun, tmp_path: Path) -> None:
     first = make_run(*SMALL, "schedule.image_steps=9", "schedule.epochs=0")
     train(first, every_step)
@@ -125,6 +126,7 @@ def _linear(make_run: MakeRun) -> list[Any]:
     return events(run, "step")
 
 
+@pytest.mark.long
 def test_an_earlier_checkpoint_can_be_continued(make_run: MakeRun, tmp_path: Path) -> None:
     first = make_run(*SMALL)
     train(first)

@@ -55,6 +55,7 @@ async def test_the_plan_step_puts_it_into_the_recipe(home: Path) -> None:
         assert chosen.command == ("sh", "-c", "echo a")
 
 
+@pytest.mark.long
 async def test_what_cannot_be_used_is_said_and_not_taken(home: Path) -> None:
     run = make(home)
     async with LoratuiApp(home, "training", run).run_test(notifications=True, size=SIZE) as pilot:
@@ -70,6 +71,7 @@ async def test_what_cannot_be_used_is_said_and_not_taken(home: Path) -> None:
     assert choice.read(run).copy_to == ""
 
 
+@pytest.mark.long
 async def test_a_key_sends_a_test(home: Path, received: Received, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATUI_NTFY_URL", f"{received.address}/topic")
     run = make(home, notify="ntfy")
@@ -134,6 +136,7 @@ async def test_more_opens_the_plan_of_a_run_that_begins_with_the_weights(home: P
         assert app.draft.recipe.settings.adapter.start_from.startswith(str(run.output))
 
 
+@pytest.mark.long
 async def test_the_screen_of_a_run_shows_what_it_began_from(home: Path) -> None:
     first = ended(home)
     run = make(home)

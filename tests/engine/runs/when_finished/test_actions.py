@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from ended_runs import Never, Received, act, end, ended, events, make, states, write_output
 
-from loratui.engine.errors import UsageError
+from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.machine import addresses
-from loratui.engine.runs import lock
+from loratui.engine.runs import fence, lock
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.when_finished import choice, pod, programs
-from loratui.engine.runs.when_finished.carry_out import left
+from loratui.engine.runs.when_finished.carry_out import Actions, left
 from loratui.presets.schema import SchemaError
 
 WRITES = (sys.executable, "-c", "import os, pathlib; pathlib.Path('said').write_text(os.environ['LORATUI_STATUS'])")
@@ -349,3 +349,43 @@ def test_a_second_output_is_compared_too(tmp_path: Path, runpod: Received) -> No
     step.write_bytes(b"damaged")
     assert act(run, stopping=_NoWait()).actions[0].state == "failed"
     assert not runpod.requests
+
+
+def test_a_run_that_was_taken_over_stops_no_pod(tmp_path: Path, runpod: Received, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ended(tmp_path, pod="stop")
+    right = fence.take(run.path, "here")
+
+    def taken_over() -> str:
+        (run.path / fence.FILE).write_text('{"number": 9, "id": "another", "host": "elsewhere", "pid": 1}')
+        return ""
+
+    try:
+        with pytest.raises(fence.TakenOverError):
+            act(run, stopping=_Countdown(taken_over))
+    finally:
+        right.close()
+    assert not runpod.requests
+
+
+class _Countdown(_NoWait):
+    """A countdown in which something happens."""
+
+    def wait(self, seconds: float) -> bool:
+        self._ask()
+        return super().wait(seconds)
+
+
+def test_a_full_disk_keeps_no_pod_running(
+    tmp_path: Path, runpod: Received, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ended(tmp_path, pod="stop")
+    log = EventLog.open(run.events)
+
+    def full(*_: object, **__: object) -> int:
+        raise DiskError("the disk is full")
+
+    monkeypatch.setattr(log, "append", full)
+    with log:
+        Actions(run, log, _NoWait()).carry_out("left")
+    assert len(runpod.requests) == 1
+    assert "was not logged: the disk is full" in capsys.readouterr().err

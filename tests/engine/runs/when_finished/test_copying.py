@@ -137,6 +137,7 @@ def test_the_hub_takes_the_files_into_a_private_repository(tmp_path: Path, hub: 
     assert hub.made_private is True
 
 
+@pytest.mark.long
 def test_a_hub_that_holds_other_bytes_is_found_out(
     tmp_path: Path, hub: hub_uploads.Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
