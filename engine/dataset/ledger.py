@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from loratui.engine import sealed
 from loratui.engine.dataset import archives, caption_choice, captions, decoding, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
 from loratui.engine.dataset.class_images import FOLDER as CLASS_IMAGES
@@ -19,7 +20,6 @@ from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.limits import LIST_FILE_BYTES
-from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Settings
 
 FORMAT = 1
@@ -149,15 +149,14 @@ def read_ledger(path: Path) -> Ledger:
 def read_table(path: Path) -> dict[str, Any]:
     """The plain content of a `dataset.json`. Raises `DatasetError` as `read_ledger`."""
     try:
-        table = read_json(path, LIST_FILE_BYTES)
+        table = sealed.read(path, path.parent, LIST_FILE_BYTES)
         newer = table["format"] > FORMAT
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}.", "Start the run again from its recipe.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     if newer:
         raise DatasetError(f"{path}: has format {table['format']}.", "Use a newer loratui.")
-    assert isinstance(table, dict)
     return table
 
 

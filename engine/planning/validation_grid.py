@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from loratui.engine import sealed
 from loratui.engine.errors import UsageError
-from loratui.engine.untrusted import read_json
 from loratui.engine.words import count
 from loratui.presets.schema import Settings
 
@@ -64,7 +64,7 @@ class GridRequest:
 def read_wish(path: Path) -> GridRequest:
     """The wish in a `wish.json`, or the recipe's if there is no such file. Raises `UsageError` for a file that cannot be used."""
     try:
-        return GridRequest.from_json(read_json(path))
+        return GridRequest.from_json(sealed.read(path, path.parent.parent))
     except FileNotFoundError:
         return GridRequest()
     except UsageError:

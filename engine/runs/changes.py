@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeGuard
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.untrusted import read_json
 from loratui.engine.words import count, number
 
 FORMAT = 1
@@ -37,10 +36,10 @@ class ChangeError(ValueError):
 def read(run: RunDirectory) -> Changes:
     """The changes of a run. A missing file has none; values that cannot be used are skipped."""
     try:
-        body = read_json(run.changes, follow=False)
+        body = sealed.read(run.changes, run.path)
     except OSError:
         return Changes()
-    if not isinstance(body, dict) or body.get("v") != FORMAT:
+    if body.get("v") != FORMAT:
         return Changes()
     found = Changes()
     for name in ("prompts", "every_image_steps"):
@@ -54,7 +53,7 @@ def read(run: RunDirectory) -> Changes:
 
 def write(run: RunDirectory, changes: Changes) -> None:
     """Saves the changes. Raises `DiskError`."""
-    durable.write_json(run.changes, {"v": FORMAT, **asdict(changes)})
+    sealed.write(run.changes, {"v": FORMAT, **asdict(changes)}, run.path)
 
 
 def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:

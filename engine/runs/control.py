@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable
+from loratui.engine import durable, sealed
 from loratui.engine.disk_errors import PASSING
 from loratui.engine.errors import DiskError
 from loratui.engine.runs import aside
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
-from loratui.engine.untrusted import read_json
 
 FORMAT = 1
 
@@ -51,7 +50,7 @@ def send(run: RunDirectory, command: str, **args: Any) -> str:
     value = {"v": FORMAT, "id": identity, "command": command, "args": args}
     try:
         durable.make_directory(run.control)
-        durable.write_json(run.control / f"{identity}-{command}.json", value, durable=False)
+        sealed.write(run.control / f"{identity}-{command}.json", value, run.path, lasting=False)
     except DiskError as error:  # a run that waits for its disk must still take commands
         others = [asdict(other) for other in _aside(run.control)]
         if error.number not in PASSING or not aside.keep(run.control, {"commands": [*others, value]}):
@@ -150,10 +149,10 @@ def _read(path: Path) -> Command | None:
     if found is None:
         return None
     try:
-        body = read_json(path, follow=False)
+        body = sealed.read(path, path.parent.parent)
     except OSError:
         return None
-    return _command(body, *found.groups()) if isinstance(body, dict) and body.get("v") == FORMAT else None
+    return _command(body, *found.groups()) if body.get("v") == FORMAT else None
 
 
 def _command(body: Mapping[str, Any], identity: str, command: str) -> Command | None:

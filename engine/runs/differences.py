@@ -9,18 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.dataset.ledger import final_lines, hash_file, read_ledger
 from loratui.engine.dataset.scan import read_folder
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.families import fingerprints
 from loratui.engine.formats.base_parts import BaseFiles
-from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import checkpoint_files
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.untrusted import read_json
 from loratui.engine.words import both_ends, count
 from loratui.presets.schema import Settings
 
@@ -163,12 +161,12 @@ def accept(run: RunDirectory, found: list[Difference]) -> None:
     """Keeps that a person accepts these changes. Raises `DiskError`."""
     known: dict[str, str] = _accepted(run)
     known |= {one.part: one.digest for one in found}
-    durable.write_json(run.accepted, {"format": FORMAT, **known})
+    sealed.write(run.accepted, {"format": FORMAT, **known}, run.path)
 
 
 def _accepted(run: RunDirectory) -> dict[str, str]:
     try:
-        body = read_json(run.accepted, TINY_FILE_BYTES, follow=False)
+        body = sealed.read(run.accepted, run.path)
     except OSError:
         return {}
-    return {part: body[part] for part in PARTS if isinstance(body.get(part), str)} if isinstance(body, dict) else {}
+    return {part: body[part] for part in PARTS if isinstance(body.get(part), str)}

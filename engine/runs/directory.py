@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
+import secrets
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -12,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable, untrusted
+from loratui.engine import durable, sealed, untrusted
 from loratui.engine.durable import MARKER
 from loratui.engine.errors import UsageError
-from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs import contents, lock, ownership
-from loratui.engine.untrusted import finite, read_json
+from loratui.engine.untrusted import finite
 
 FORMAT = 1
 """Version of the run directory; runs with a higher one are refused."""
@@ -124,7 +125,13 @@ class RunDirectory:
 
     def created(self) -> float:
         """When the run was made, in seconds since 1970 by that machine's clock; 0 if that cannot be read."""
-        return finite(_read_marker(self.path).get("created")) or 0.0
+        return finite(sealed.marker_of(self.path).get("created")) or 0.0
+
+    def edited(self) -> list[str]:
+        """Of the recipe and the values in force, the files that are not as they were when the run was made."""
+        sums = sealed.marker_of(self.path).get("sha256")
+        known = sums if isinstance(sums, dict) else {}
+        return [path.name for path in (self.recipe, self.effective) if path.name in known and _sum(path) != known[path.name]]
 
 
 def loratui_home(
@@ -215,7 +222,7 @@ def open_run(home: Path, name_or_path: str, *, to_read: bool = False, to_delete:
         raise UsageError(f"{path} belongs to another user (uid {owner}).", remedy)
     if not to_delete:
         contents.require_sound(path)
-    made_by = _read_marker(path).get("format")
+    made_by = sealed.marker_of(path).get("format")
     if isinstance(made_by, int) and made_by > FORMAT:
         message = f"A newer loratui made {path.name} (format {made_by}; this version reads up to {FORMAT})."
         raise UsageError(message, "Update loratui.")
@@ -232,7 +239,7 @@ def list_runs(home: Path, folder: str = "runs") -> list[RunDirectory]:
 def renamed_to(run: RunDirectory) -> str:
     """The name of the only other run in its folder that was made under the name of this one, which is gone; "" if there is none."""
     others = [other.name for other in list_runs(run.path.parent.parent, run.path.parent.name) if other.name != run.name]
-    made_as = [name for name in others if _read_marker(run.path.parent / name).get("name") == run.name]
+    made_as = [name for name in others if sealed.marker_of(run.path.parent / name).get("name") == run.name]
     return made_as[0] if len(made_as) == 1 else ""
 
 
@@ -255,8 +262,12 @@ def _fill(folder: Path, name: str, recipe: bytes, effective: bytes, ledger: Mapp
         durable.make_directory(folder / sub)
     durable.write_file(new.recipe, recipe, durable=False)
     durable.write_file(new.effective, effective, durable=False)
-    durable.write_json(new.dataset, ledger, durable=False)
-    durable.write_json(new.marker, {"format": FORMAT, "name": name, "created": round(time.time(), 3)}, durable=False)
+    made = {"format": FORMAT, "name": name, "id": secrets.token_hex(8), "created": round(time.time(), 3)}
+    made["sha256"] = {
+        path.name: hashlib.sha256(data).hexdigest() for path, data in ((new.recipe, recipe), (new.effective, effective))
+    }
+    durable.write_json(new.marker, {**made, sealed.CRC: sealed.checksum(made)}, durable=False)
+    sealed.write(new.dataset, ledger, folder, lasting=False)
 
 
 def _find_run(home: Path, name_or_path: str) -> Path:
@@ -282,12 +293,11 @@ def _is_run(path: Path) -> bool:
         return False
 
 
-def _read_marker(path: Path) -> dict[str, Any]:
+def _sum(path: Path) -> str:
     try:
-        value = read_json(path / MARKER, TINY_FILE_BYTES, follow=False)
+        return hashlib.sha256(untrusted.read_small(path, follow=False)).hexdigest()
     except OSError:
-        return {}
-    return value if isinstance(value, dict) else {}
+        return ""
 
 
 def _no_such_run(home: Path, wanted: str) -> UsageError:

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable
+from loratui.engine import durable, sealed
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import UsageError
 from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs import contents
-from loratui.engine.untrusted import Gone, Unreadable, read_json
+from loratui.engine.untrusted import Gone, Unreadable
 
 FILE = "fence.json"
 VARIABLE = "LORATUI_TOKEN"
@@ -153,7 +153,7 @@ def to_environment(fence: Fence | None) -> dict[str, str]:
 def read(folder: Path) -> Token | None:
     """Who has the run; None where the file is missing or damaged. Raises `DiskError` where the disk does not answer."""
     try:
-        body = read_json(folder / FILE, TINY_FILE_BYTES, follow=False)
+        body = sealed.read(folder / FILE, folder, TINY_FILE_BYTES)
         return Token(**{name: _of_type(kind, body[name]) for name, kind in _FIELDS.items()})
     except Gone:
         return None
@@ -177,7 +177,7 @@ def _of_type(kind: type, value: Any) -> Any:
 def _write(folder: Path, token: Token) -> None:
     if (folder / FILE).is_dir():
         durable.remove_tree(folder / FILE)
-    durable.write_json(folder / FILE, {"v": 1, **asdict(token)})
+    sealed.write(folder / FILE, {"v": 1, **asdict(token)}, folder)
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

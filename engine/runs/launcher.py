@@ -14,6 +14,8 @@ from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import contents, lock, ownership
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.logs import log_tail
+from loratui.engine.runs.state_file import read_state
+from loratui.engine.runs.verdict import is_foreign
 
 _PATIENCE_S = 30.0
 """A cold Python on a network volume takes seconds."""
@@ -36,6 +38,9 @@ def launch(run: RunDirectory, job: str = "train", actions: str = "") -> None:
         from loratui.engine.runs.room import require_room  # not at the start of the app: it knows what a recipe takes
 
         require_room(run)
+    if is_foreign(run, read_state(run)):
+        message = f"The events.jsonl of {run.name} is the log of another run."
+        raise UsageError(message, "Put this run's log back, or move that one away, then try again.")
     durable.make_directory(run.log)
     read_end, write_end = os.pipe()
     try:

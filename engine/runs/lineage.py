@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.durable import MARKER
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.safetensors_file import read_metadata
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.untrusted import open_regular, read_json
+from loratui.engine.untrusted import open_regular
 
 FORMAT = 1
 _MOST_ANCESTORS = 20
@@ -51,13 +51,13 @@ class Lineage:
 
 def keep(run: RunDirectory, lineage: Lineage) -> None:
     """Writes what a run begins from. Raises `DiskError`."""
-    durable.write_json(run.lineage, {"v": FORMAT, **asdict(lineage)})
+    sealed.write(run.lineage, {"v": FORMAT, **asdict(lineage)}, run.path)
 
 
 def lineage_of(run: RunDirectory) -> Lineage | None:
     """What a run began from; None for one that began anew, and where it is not known."""
     try:
-        body = read_json(run.lineage, follow=False)
+        body = sealed.read(run.lineage, run.path)
     except OSError:
         return None
     if not isinstance(body, dict) or body.get("v") != FORMAT or body.get("kind") not in ("continues", "starts_from"):

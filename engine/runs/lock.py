@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from loratui.engine import sealed
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.durable import MARKER, open_to_write, remove, remove_tree
 from loratui.engine.errors import UsageError
@@ -21,7 +22,7 @@ from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs import fence
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.fence import Fence
-from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
+from loratui.engine.untrusted import finite, open_regular, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
 _NO_LOCK = {errno.ELOOP, errno.EMLINK, errno.EINVAL, errno.ENXIO, errno.EISDIR}
@@ -96,7 +97,8 @@ class Owner:
 class RunLock:
     """A lock that this process holds until `release` or its own end, even if the object is dropped."""
 
-    def __init__(self, fd: int, owner: Owner, before: Owner | None, fence: Fence | None) -> None:
+    def __init__(self, path: Path, fd: int, owner: Owner, before: Owner | None, fence: Fence | None) -> None:
+        self._path = path
         self.fd = fd
         """The trainer inherits it, so the lock is free only when both processes are gone."""
         self.before = before
@@ -110,7 +112,7 @@ class RunLock:
         if self.fence is not None:
             self.fence.check()
         self._owner = replace(self._owner, trainer=trainer)
-        _write_owner(self.fd, self._owner)
+        _write_owner(self.fd, self._owner, self._path)
 
     def release(self) -> None:
         """Closes the descriptor; the lock is free once the trainer has closed it too. A second call does nothing."""
@@ -144,13 +146,13 @@ def acquire(path: Path, *, job: str = "train", to_delete: bool = False) -> RunLo
     try:
         locked = _try_exclusive(fd)
         # Where files have no locks, the recorded owner is all there is to go by.
-        if locked == "held" or (locked == "unsupported" and _lives(_parse_owner(os.pread(fd, TINY_FILE_BYTES, 0)))):
+        if locked == "held" or (locked == "unsupported" and _lives(_parse_owner(os.pread(fd, TINY_FILE_BYTES, 0), path))):
             raise _busy(path)
         if not _is_at(fd, path):
             raise UsageError(f"Somebody has just deleted or moved the run {path.parent}.")
-        before = _parse_owner(os.pread(fd, TINY_FILE_BYTES, 0))
+        before = _parse_owner(os.pread(fd, TINY_FILE_BYTES, 0), path)
         owner = Owner(identify(os.getpid()), ProcessIdentity(), job, time.time())
-        _write_owner(fd, owner)
+        _write_owner(fd, owner, path)
         is_run = not to_delete and (path.parent / MARKER).is_file()
         right = fence.take(path.parent, host_name()) if is_run else None
     except OSError as error:
@@ -159,7 +161,7 @@ def acquire(path: Path, *, job: str = "train", to_delete: bool = False) -> RunLo
     except BaseException:
         os.close(fd)
         raise
-    return RunLock(fd, owner, before, right)
+    return RunLock(path, fd, owner, before, right)
 
 
 def is_held(path: Path) -> bool:
@@ -193,7 +195,7 @@ def supported(path: Path) -> bool:
 def read_owner(path: Path) -> Owner | None:
     """The present or last holder of the lock; None if the file is missing or unusable."""
     try:
-        return _parse_owner(read_small(path, TINY_FILE_BYTES, follow=False))
+        return _parse_owner(read_small(path, TINY_FILE_BYTES, follow=False), path)
     except OSError:
         return None
 
@@ -278,15 +280,15 @@ def _busy(path: Path) -> UsageError:
     return UsageError(f"{name} {what} ({who}).", f"Watch it: loratui attach {name}")
 
 
-def _write_owner(fd: int, owner: Owner) -> None:
-    data = json.dumps({"v": 1, **asdict(owner)}, ensure_ascii=True).encode("ascii") + b"\n"
+def _write_owner(fd: int, owner: Owner, path: Path) -> None:
+    data = json.dumps(sealed.sealed({"v": 1, **asdict(owner)}, path.parent), ensure_ascii=True).encode("ascii") + b"\n"
     os.pwrite(fd, data, 0)  # in place, so a full disk takes it too
     os.ftruncate(fd, len(data))
 
 
-def _parse_owner(data: bytes) -> Owner | None:
+def _parse_owner(data: bytes, path: Path) -> Owner | None:
     try:
-        body = parse_json(data[:TINY_FILE_BYTES])
+        body = sealed.opened(data[:TINY_FILE_BYTES], path.parent, path)
         since = finite(body["since"]) or 0.0
         return Owner(_parse_identity(body["supervisor"]), _parse_identity(body["trainer"]), str(body["job"]), since)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):

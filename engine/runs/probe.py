@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable, jobs
+from loratui.engine import jobs, sealed
 from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -107,7 +106,7 @@ def read_base(
 def keep_base_read(run: RunDirectory, read: BaseRead) -> None:
     """Writes what was read of the base beside the run, for bug reports; the trainer does not read it again then."""
     readings = {"format": 1, **dataclasses.asdict(read)}
-    durable.write_file(run.base_readings, json.dumps(readings, indent=1).encode())
+    sealed.write(run.base_readings, readings, run.path)
 
 
 def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]:

@@ -78,6 +78,8 @@ class RunState:
     """
 
     name: str = ""
+    run_id: str = ""
+    """The id of the run whose log this is; "" in logs of earlier versions."""
     preset: str = ""
     family: str = ""
     base: str = ""
@@ -214,7 +216,7 @@ class RunState:
     def _on_run_started(self, event: Event) -> None:
         if event.text("device") != self.device:  # what was too much for one card may fit on another
             self.failed_plans = ()
-        for name in ("name", "preset", "family", "base", "trigger", "device"):
+        for name in ("name", "run_id", "preset", "family", "base", "trigger", "device"):
             setattr(self, name, event.text(name))
         for name in ("images", "epochs", "image_steps", "optimizer_steps", "steps_per_epoch", "batch_size", "accumulation"):
             setattr(self, name, event.count(name))

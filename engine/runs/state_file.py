@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.disk_errors import at_once
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs.directory import RunDirectory
@@ -16,7 +16,7 @@ from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.tail import Tail
-from loratui.engine.untrusted import finite, read_json
+from loratui.engine.untrusted import finite
 
 FORMAT = 1
 
@@ -55,7 +55,7 @@ class StateWriter:
             if self._at is not None:
                 self._written_at = time.monotonic()
                 body = {"v": FORMAT, "at": self._at, **self.state.to_json()}
-                durable.write_json(self._run.state, body, durable=False)
+                sealed.write(self._run.state, body, self._run.path, lasting=False)
 
 
 def read_state(run: RunDirectory, job: str = "train") -> RunState:
@@ -66,22 +66,30 @@ def read_state(run: RunDirectory, job: str = "train") -> RunState:
 def open_state(run: RunDirectory, job: str = "train") -> tuple[RunState, Tail]:
     """As `read_state`, with the place in the log at which the state stands."""
     tail = Tail(run.events_of(job))
-    state = _snapshot(run, tail) if job == "train" else None
+    state = kept = _snapshot(run, tail) if job == "train" else None
     if state is None:
         state = RunState()
         tail.offset = max(0, tail.size - _MOST_OF_A_LOG)
     for batch, keep_every in tail.glance():
         state.apply_batch(batch, keep_every)
+    if kept is None and job == "train":
+        _count_what_is_missing(run, state)
     return state, tail
+
+
+def _count_what_is_missing(run: RunDirectory, state: RunState) -> None:
+    """Events that the snapshot has seen, and the log no longer holds, are lines that could not be used."""
+    with contextlib.suppress(OSError):
+        seen = sealed.read(run.state, run.path, _MOST_BYTES).get("seq")
+        if type(seen) is int and state.seq < seen < 1 << 53:
+            state.skipped += seen - state.seq
 
 
 def _snapshot(run: RunDirectory, tail: Tail) -> RunState | None:
     """The state in `state.json`, and `tail` set to where its last event begins; None if that event is not there."""
     try:
-        body = read_json(run.state, _MOST_BYTES, follow=False)
+        body = sealed.read(run.state, run.path, _MOST_BYTES)
     except OSError:
-        return None
-    if not isinstance(body, dict):
         return None
     if "at" not in body:
         return _figures_alone(body, tail)
@@ -102,6 +110,7 @@ def _figures_alone(body: dict[str, Any], tail: Tail) -> RunState | None:
     """The state of a run whose trainer was of a version that kept figures alone: the end of the log says how it stands.
     None if it says nothing."""
     state = RunState.from_json({**body, "phase": "", "text": "", "seq": 0})
+    cut = tail.size > _END_OF_LOG
     tail.offset = max(0, tail.size - _END_OF_LOG)
     for batch in tail.drain():
         state.apply_batch(batch)
@@ -109,5 +118,6 @@ def _figures_alone(body: dict[str, Any], tail: Tail) -> RunState | None:
     if smoothed is not None:
         state.smoothing = SmoothedLoss(state.step, smoothed, 1.0)
     state.eta.worked_s = finite(body.get("worked_s")) or 0.0
-    state.skipped = 0  # the first line is most often a part of one
+    if cut:  # the first line is most often a part of one
+        state.skipped = max(0, state.skipped - 1)
     return state if state.seq or not tail.size else None

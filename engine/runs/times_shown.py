@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from loratui.engine import sealed
 from loratui.engine.dataset.ledger import read_ledger, read_table, with_times_shown
-from loratui.engine.durable import write_json
 from loratui.engine.planning.exposures import times_shown
 from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.schema import Settings
@@ -16,4 +16,4 @@ def record_times_shown(run: RunDirectory, settings: Settings, image_step: int) -
     `DiskError` if it cannot be written; the old file is there then.
     """
     counts = times_shown(read_ledger(run.dataset).images, settings, image_step)
-    write_json(run.dataset, with_times_shown(read_table(run.dataset), counts, settings), durable=False)
+    sealed.write(run.dataset, with_times_shown(read_table(run.dataset), counts, settings), run.path, lasting=False)

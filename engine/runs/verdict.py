@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from loratui.engine import sealed
 from loratui.engine.errors import ExitCode
 from loratui.engine.machine import volume
 from loratui.engine.runs import checkpoint_files, lock, stalls
 from loratui.engine.runs.checkpoint_files import CheckpointsFound
+from loratui.engine.runs.damage import damaged
 from loratui.engine.runs.directory import RunDirectory, renamed_to
 from loratui.engine.runs.lora_hashes import is_still_as_saved
 from loratui.engine.runs.outcomes import words_of
@@ -90,6 +92,10 @@ class Evidence:
     checkpoints: CheckpointsFound = field(default_factory=CheckpointsFound)
     output: Literal["", "gone", "differs"] = ""
     """What is wrong with the file that a finished run says it wrote."""
+    damaged: tuple[str, ...] = ()
+    """Files of the run that are not used, each with the reason."""
+    foreign_log: bool = False
+    """Whether the event log is that of another run."""
     volume: str = ""
     """Why the volume takes no writes; empty if it does."""
     gone: bool = False
@@ -115,14 +121,32 @@ def gather(run: RunDirectory, state: RunState, job: str, *, held: bool, owner: l
         stopped_pid=owner.trainer.pid if held and owner is not None and owner.trainer.stopped else 0,
         checkpoints=checkpoint_files.look(run, sums=closely) if ended else CheckpointsFound(sure=False),
         output=_output_problem(run, state, closely=closely) if ended else "",
+        damaged=tuple(damaged(run)) if ended and closely else (),
+        foreign_log=is_foreign(run, state),
         volume=volume.trouble(run.path) if ended else "",
         gone=gone,
         renamed=renamed_to(run) if gone else "",
     )
 
 
+def is_foreign(run: RunDirectory, state: RunState) -> bool:
+    """Whether the log that adds up to this state is another run's."""
+    own = sealed.id_of(run.path) if state.run_id else ""
+    return bool(own) and state.run_id != own
+
+
 def judge(found: Evidence) -> Verdict:
     """How a run stands by what is known of it."""
+    verdict = _judged(found)
+    if not found.damaged:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason} Not used: {', '.join(found.damaged)}.".strip())
+
+
+def _judged(found: Evidence) -> Verdict:
+    if found.foreign_log and not found.held:
+        reason = "events.jsonl is the log of another run; its figures are not this run's."
+        return Verdict("failed", reason, "Put this run's log back, or move that one away, then resume.")
     if found.gone:
         moved = f"Its folder was renamed: it is {found.renamed} now." if found.renamed else GONE
         return Verdict("interrupted", moved, f"loratui attach {found.renamed}" if found.renamed else "", gone=True)
@@ -231,7 +255,7 @@ def _goes_on(found: Evidence, again: str = "") -> str:
     if there.all_damaged:
         return ""
     if there.step is None:
-        if not found.state.seq:
+        if not found.state.seq and found.owner is None:
             return "starts it"
         return "starts it again: its checkpoints are gone" if told else "starts it again: it has no checkpoint"
     if not there.sure:
@@ -266,6 +290,8 @@ def _kept(advice: str, found: Evidence) -> str:
 
 def _why_interrupted(found: Evidence) -> str:
     state, owner = found.state, found.owner
+    if not state.seq and (found.checkpoints.step or found.checkpoints.damaged):
+        return "Its event log is empty or damaged, so nothing is known of what it did before its checkpoint."
     if not state.seq and owner is None:
         return "It was never started."
     if state.trainer_end is not None and state.trainer_end.reason:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import torch
 
+from loratui.engine import sealed
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.precision import TORCH_NAMES
@@ -60,6 +61,7 @@ class Progress:
         self.epoch_shown = min(self.at.epoch, self.total.epoch - 1)
         self._report.event(
             "run_started",
+            run_id=sealed.id_of(self._job.run.path),
             name=job.run.name,
             preset=job.preset,
             family=settings.base.family,

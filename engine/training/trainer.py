@@ -16,6 +16,7 @@ from loratui.engine.findings import Finding
 from loratui.engine.planning.disk import beside_checkpoint_bytes, checkpoint_bytes
 from loratui.engine.planning.lora_size import size_of
 from loratui.engine.runs.control import Command
+from loratui.engine.runs.damage import damaged
 from loratui.engine.runs.differences import BASE_KEY, Difference, dataset_difference, is_accepted
 from loratui.engine.runs.identity import edits
 from loratui.engine.runs.probe import BaseRead, keep_base_read
@@ -91,6 +92,7 @@ class Trainer:
             self.progress.resume(stored)
         self.progress.announce()
         self.overrides.announce()
+        self._tell_of_odd_files()
         self._load(stored)
         if stored is not None:
             self.steps.load_state(stored)
@@ -118,6 +120,12 @@ class Trainer:
             identity=identity,
             base_sums=self.base_sums,
         )
+
+    def _tell_of_odd_files(self) -> None:
+        run = self.job.run
+        for key, files in (("files_edited", run.edited()), ("files_damaged", damaged(run))):
+            if files and self.job.world.is_writer:
+                self.report.warn(key, files=files)
 
     def _compare_inputs(self, stored: Checkpoint) -> None:
         """Refuses a base and a dataset that are not those that the run was trained on, unless the person accepts them."""

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, TextIO
 
-from loratui.engine.durable import make_directory, write_json
+from loratui.engine import sealed
+from loratui.engine.durable import make_directory
 from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import GRIDS, GridRequest
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.faces:
         _fetch_faces(chosen, out)
     make_directory(chosen.validation)
-    write_json(chosen.validation / "wish.json", _request(args, chosen).to_json())
+    sealed.write(chosen.validation / "wish.json", _request(args, chosen).to_json(), chosen.path)
     launch(chosen, "validate")
     ended = follow_to_the_end(chosen, "validate", out)
     if ended is None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loratui.engine import sealed
 from loratui.engine.errors import UsageError
-from loratui.engine.untrusted import finite, read_json
+from loratui.engine.untrusted import Gone, finite
 from loratui.engine.words import count, number
 
 if TYPE_CHECKING:
@@ -220,10 +221,9 @@ class Checklist:
 def read_checklist(path: Path) -> Checklist:
     """What the file holds; missing, unknown and mistyped values count as not given."""
     try:
-        body = read_json(path)
+        return _from_json(sealed.read(path, path.parent.parent))
     except OSError:
         return Checklist()
-    return _from_json(body) if isinstance(body, dict) else Checklist()
 
 
 def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
@@ -235,16 +235,18 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
     from loratui.engine.runs.verdict import GONE
 
     try:
-        written_by = read_json(path).get("format")
-    except (OSError, AttributeError):
+        written_by = sealed.read(path, path.parent.parent).get("format")
+    except Gone:
         written_by = None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; it is unchanged.", "Repair it, or move it away.") from error
     if isinstance(written_by, int) and written_by > FORMAT:
         raise UsageError(f"{path} was written by a newer loratui; it is unchanged.", "Update loratui.")
     if not path.parent.parent.is_dir():  # writing would make a folder that is no run
         raise UsageError(GONE)
     changed = change(read_checklist(path))
     durable.make_directory(path.parent)
-    durable.write_json(path, _to_json(changed))
+    sealed.write(path, _to_json(changed), path.parent.parent)
     return changed
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loratui.engine import sealed
 from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
-from loratui.engine.untrusted import finite, leads_out, read_json
+from loratui.engine.untrusted import finite, leads_out
 
 MOST_LISTED = 10_000
 
@@ -80,7 +81,7 @@ class Subject:
 def read_listed(path: Path) -> list[Slot]:
     """The images that `validation/grid.json` lists, in order; none if it is missing or unusable."""
     try:
-        body = read_json(path, 1 << 24)
+        body = sealed.read(path, path.parent.parent, 1 << 24)
         listed = body["images"] if "images" in body else body["pictures"]  # the key in earlier runs
     except (OSError, TypeError, KeyError):
         return []
@@ -278,7 +279,7 @@ def _slot(row: object) -> Slot | None:
 def training_paths(ledger: Path) -> Mapping[str, Path]:
     """The file of each training image, by its path in the dataset; empty if the ledger is unusable."""
     try:
-        images = read_json(ledger, LIST_FILE_BYTES)["images"]
+        images = sealed.read(ledger, ledger.parent, LIST_FILE_BYTES)["images"]
         rows = [(image["relative"], image["path"]) for image in images]
     except (OSError, TypeError, KeyError):
         return {}

@@ -115,7 +115,8 @@ class MakeScreen(LoratuiScreen[bool]):
 
     def action_next(self) -> None:
         """Writes the request, and closes."""
-        from loratui.engine.durable import make_directory, write_json
+        from loratui.engine import sealed
+        from loratui.engine.durable import make_directory
 
         if not self.check_action("next", ()):
             return
@@ -124,7 +125,7 @@ class MakeScreen(LoratuiScreen[bool]):
             wish = self._wish()
             request.planned(wish, self.model.settings, self._files)
             make_directory(validation)
-            write_json(validation / "wish.json", wish.to_json())
+            sealed.write(validation / "wish.json", wish.to_json(), validation.parent)
         except (LoratuiError, SchemaError) as error:
             self.loratui.tell(str(error), "error")
             return

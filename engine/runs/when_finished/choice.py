@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.ending_rules import secrets_in
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.untrusted import read_json
 from loratui.presets.schema import KEYS, SchemaError, WhenFinished, check
 from loratui.presets.toml_file import read_settings, read_toml
 
@@ -30,10 +29,10 @@ def read(run: RunDirectory) -> WhenFinished:
         own = {SECTION: table[SECTION]} if SECTION in table else {}
         chosen = read_settings(own, origin=str(run.effective), text=text)[0].when_finished
     try:
-        body = read_json(run.when_finished, follow=False)
+        body = sealed.read(run.when_finished, run.path)
     except OSError:
         return chosen
-    if not isinstance(body, dict) or body.get("v") != FORMAT:
+    if body.get("v") != FORMAT:
         return chosen
     return with_values(chosen, {f.name: body[f.name] for f in fields(WhenFinished) if f.name in body})
 
@@ -52,7 +51,7 @@ def change(run: RunDirectory, values: Mapping[str, Any]) -> WhenFinished:
     after = with_values(read(run), values)
     if named := secrets_in(after):
         raise UsageError(f"{', '.join(named)}: this would write a secret into the run.", "Keep it in the environment.")
-    durable.write_json(run.when_finished, {"v": FORMAT, **asdict(after)})
+    sealed.write(run.when_finished, {"v": FORMAT, **asdict(after)}, run.path)
     return after
 
 

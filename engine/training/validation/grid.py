@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from loratui.engine.durable import write_json
+from loratui.engine import sealed
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.planning.validation_grid import (
     FORMAT,
@@ -46,7 +46,9 @@ def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
         paths = [f"validation/{image_name(cell, job.settings, sums[cell.file])}" for cell in planned]
         # Before the first image, so that a viewer can lay out the grids.
         listed = [_fields(cell, path) for cell, path in zip(planned, paths, strict=True)]
-        write_json(job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "images": listed})
+        sealed.write(
+            job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "images": listed}, job.run.path
+        )
         # The base's images are the same in every grid, so several cells can share a path.
         missing = {path: cell for cell, path in zip(planned, paths, strict=True) if not (job.run.path / path).is_file()}
         maker = _Maker(job, report, requests, list(missing.values())) if missing else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from loratui.engine import sealed
 from loratui.engine.runs import changes, control
 from loratui.engine.runs.control import Inbox, send
 from loratui.engine.runs.directory import RunDirectory, create_run
@@ -134,7 +134,7 @@ def test_a_missing_control_folder_is_no_command_and_sending_makes_it(run: RunDir
     with EventLog.open(run.events) as log:
         assert Inbox(run, log).poll() == []
     identity = send(run, "stop")
-    body = json.loads((run.control / f"{identity}-stop.json").read_text())
+    body = sealed.read(run.control / f"{identity}-stop.json", run.path)
     assert body == {"v": 1, "id": identity, "command": "stop", "args": {}}
 
 

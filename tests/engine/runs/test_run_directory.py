@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine import sealed
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs import directory, lock
 from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, list_runs, loratui_home, open_run, safe_name
@@ -37,7 +37,7 @@ def test_a_new_run_is_whole_private_and_counted(tmp_path: Path) -> None:
     assert run.name == "anafox-20261121-1"
     assert run.recipe.read_text() == "a = 1\n"
     assert run.effective.read_text() == "b = 2\n"
-    assert json.loads(run.dataset.read_text()) == {"images": []}
+    assert sealed.read(run.dataset, run.path) == {"images": []}
     for path in [tmp_path / "home", *(tmp_path / "home").rglob("*")]:
         expected = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == expected, path

@@ -91,7 +91,8 @@ def test_an_interruption_is_explained() -> None:
     assert "without a message: killed" in why(owner(), events)
     assert "Its volume is full." in why(owner(), events, volume="Its volume is full.")
     assert "memory" not in why(owner(), events, volume="Its volume is full.")
-    assert "never started" in why(None, [])
+    assert "never started" in why(None, [], checkpoints=CheckpointsFound())
+    assert "event log is empty or damaged" in why(None, [])
     ended = [*events, *log("trainer_ended", reason="The trainer was killed (signal 9).", signal=9)]
     assert why(owner(), ended) == "The trainer was killed (signal 9). Its supervisor ended too."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine import sealed
 from loratui.engine.errors import UsageError
 from loratui.tui.validation.checklist import LONGEST_NOTE, POINTS, SEEN, Checklist, FileMark, advice, read_checklist, update
 
@@ -38,7 +38,7 @@ def test_the_first_format_is_still_read_and_written_anew_in_the_second(tmp_path:
     path.write_text('{"format": 1, "ticked": {"likeness": 5}}')
     assert read_checklist(path) == Checklist(ticked={"likeness": 5.0})
     update(path, lambda kept: kept.rate("output/a.safetensors", 4))
-    assert json.loads(path.read_text()) == {
+    assert sealed.read(path, tmp_path) == {
         "format": 2,
         "ticked": {"likeness": 5.0},
         "notes": {},
