@@ -3,7 +3,7 @@
     python benchmarks/kills.py [--kills 5000] [--workers 2] [--base random] [--seed 1] [--out FILE.json]
 
 The real supervisor starts the real trainer on the embedded base of SD1.5: 20 steps, dropout, an average of the weights, five samples, checkpoints
-beside the training every 0.08 s, two of them kept. Half of the kills come before, half-way through or after an operation on a file of the run
+beside the training every 0.05 s, two of them kept. Half of the kills come before, half-way through or after an operation on a file of the run
 (create, write, fsync, rename, link, unlink, of trainer and supervisor), or between the parts of a step; half come from outside, at a random moment, to the
 trainer, the supervisor or both. A third of the runs are killed again while they resume. After each kill `tests/support/run_oracle.py` looks:
 the newest valid checkpoint is at least the last acknowledged one, everything visible is whole, leftovers are gone once the run is resumed, every loss is
@@ -32,7 +32,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from fork_trainers import Place, Point, in_workers, random_base, ready, wait, wait_until_free
+from fork_trainers import Place, in_workers, random_base, ready, wait, wait_until_free
+from kill_points import Point
 from machine_facts import command, facts
 from run_oracle import Undisturbed, end_problems, problems, undisturbed
 

@@ -32,7 +32,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from fork_trainers import Place, Point, in_workers, random_base, ready, wait
+from fork_trainers import Place, in_workers, random_base, ready, wait
+from kill_points import Point
 from machine_facts import command, facts
 from os_seam import FSYNC, RENAME, Operation, recorded
 from power_loss import Disk, Materialised, Tree

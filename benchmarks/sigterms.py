@@ -34,7 +34,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # each run compiles anew
 
-from fork_trainers import Place, Point, ready, wait, wait_until_free
+from fork_trainers import Place, ready, wait, wait_until_free
+from kill_points import Point
 from machine_facts import command, facts
 from os_seam import FSYNC, Operation
 from run_oracle import Undisturbed, end_problems, problems, undisturbed
@@ -182,11 +183,11 @@ def compiling() -> Iterator[None]:
     def init(own: speed.Compiling, plan: MemoryPlan, *more: Any) -> None:
         plain(own, dataclasses.replace(plan, compile="on"), *more)
 
-    speed.Compiling.__init__ = init  # type: ignore[method-assign]
+    speed.Compiling.__init__ = init  # type: ignore[method-assign]  # the plan of a CPU never compiles
     try:
         yield
     finally:
-        speed.Compiling.__init__ = plain  # type: ignore[method-assign]
+        speed.Compiling.__init__ = plain  # type: ignore[method-assign]  # as it was
 
 
 def events(run: RunDirectory, kind: str) -> list[Event]:

@@ -13,19 +13,18 @@ import json
 import math
 import os
 import select
-import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import random_bases
 import torch
-from os_seam import CREATE, LINK, MKDIR, RENAME, Around, Operation, Recorder, unwatch, watched
+from kill_points import Point, Watch, die
+from os_seam import Around, Recorder, unwatch, watched
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from loratui.engine import children
@@ -44,84 +43,9 @@ SETTINGS = (
     *("training.noise_offset=0.05", "optimizer.scheduler=cosine"),
 )
 """Twenty steps that draw, drop and average, with a sample and a LoRA file after every fourth."""
-CHECKPOINT_EVERY_S = 0.08
+CHECKPOINT_EVERY_S = 0.05
 LOADED = (Trainer, grid)
 """What a trainer imports when it begins is here before the first fork."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One moment of a process: before, half-way through or after the n-th operation at a place."""
-
-    place: str
-    number: int = 1
-    moment: str = "after"
-    of: str = "trainer"
-
-    def __str__(self) -> str:
-        return f"{self.of}: {self.moment} {self.place} ({self.number})"
-
-
-class Watch:
-    """Counts the operations of this process by place, and kills it at the first of some points that it reaches, or does what `act` does."""
-
-    def __init__(
-        self, points: Iterable[Point] = (), reached: Path | None = None, act: Callable[[], object] | None = None
-    ) -> None:
-        self._act = act or die
-        self.counts: dict[str, int] = {}
-        self.halves: set[str] = set()
-        """Places at which something is written."""
-        self._points = {(point.place, point.number, point.moment): point for point in points}
-        self._reached = reached
-
-    def __call__(self, operation: Operation, carry_out: Callable[[], Any]) -> Any:
-        place = operation.place
-        self._count(place)
-        self._die_at(place, "before")
-        if operation.half is not None:
-            self.halves.add(place)
-            self._die_at(place, "half", operation.half)
-        try:
-            result = carry_out()
-        except OSError:  # it was not one, such as the deleting of what is not there
-            self.counts[place] -= 1
-            raise
-        self._die_at(place, "after")
-        return result
-
-    def computed(self, what: str) -> None:
-        """A part of a step was computed."""
-        self._count(f"compute {what}")
-        self._die_at(f"compute {what}", "after")
-
-    def _count(self, place: str) -> None:
-        self.counts[place] = self.counts.get(place, 0) + 1
-
-    def _die_at(self, place: str, moment: str, do: Callable[[], object] = bool) -> None:
-        point = self._points.get((place, self.counts[place], moment))
-        if point is not None:
-            assert self._reached is not None
-            do()
-            note(self._reached, str(point))
-            self._act()
-
-    def points(self, of: str) -> Iterator[Point]:
-        """The first, second and fourth operation at each place, each at every moment that differs from the next one's."""
-        for place, count in sorted(self.counts.items()):
-            kind = place.split(" ")[0]
-            moments = ["half", "after"] if place in self.halves else ["after"]
-            if kind in (CREATE, MKDIR, RENAME, LINK):
-                moments.append("before")
-            for number in (1, 2, 4):
-                if number <= count:
-                    yield from (Point(place, number, moment, of) for moment in moments)
-
-
-def note(path: Path, line: str) -> None:
-    """Adds a line to a file at once."""
-    with path.open("a") as file:
-        file.write(f"{line}\n")
 
 
 def random_base(folder: Path) -> str:
@@ -136,11 +60,6 @@ def random_base(folder: Path) -> str:
             os._exit(code)
     assert wait(pid) == 0
     return str(folder)
-
-
-def die() -> NoReturn:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("a killed process goes on")
 
 
 class Place:
@@ -261,7 +180,7 @@ def computing(watch: Watch) -> Iterator[None]:
         watch.computed("average")
 
     FlatParameters.add_gradients = told_add  # type: ignore[method-assign]  # for this process alone
-    EMA.update = told_update  # type: ignore[method-assign]
+    EMA.update = told_update  # type: ignore[method-assign]  # the same
     register_optimizer_step_post_hook(lambda *_: watch.computed("optimizer"))
     register_optimizer_step_pre_hook(lambda *_: watch.computed("gradients"))
     yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pickle
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,7 @@ class _Seam:
             return int(_real["write"](fd, data))
         meant = bytes(data)
         at = os.fstat(fd).st_size if _appends(fd) else _real["lseek"](fd, 0, os.SEEK_CUR)
-        half = lambda: _real["write"](fd, meant[: len(meant) // 2])  # noqa: E731 - as short as it can be
+        half = partial(_real["write"], fd, meant[: len(meant) // 2])
         operation = Operation(WRITE, below, data=meant, at=at, inode=os.fstat(fd).st_ino, half=half)
         return int(self._call(operation, lambda: _real["write"](fd, meant)))
 
@@ -141,7 +143,7 @@ class _Seam:
         if below is None:
             return int(_real["pwrite"](fd, data, at))
         meant = bytes(data)
-        half = lambda: _real["pwrite"](fd, meant[: len(meant) // 2], at)  # noqa: E731 - as short as it can be
+        half = partial(_real["pwrite"], fd, meant[: len(meant) // 2], at)
         operation = Operation(WRITE, below, data=meant, at=at, inode=os.fstat(fd).st_ino, half=half)
         return int(self._call(operation, lambda: _real["pwrite"](fd, meant, at)))
 
@@ -168,7 +170,7 @@ class _Seam:
             source: Any, target: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None, **more: Any
         ) -> None:
             here, there = self._below(source, src_dir_fd), self._below(target, dst_dir_fd)
-            carry_out = lambda: _real[name](source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, **more)  # noqa: E731
+            carry_out = partial(_real[name], source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, **more)
             if here is None and there is None:
                 carry_out()
             else:
@@ -222,6 +224,4 @@ class _Raw(io.FileIO):
 
 
 def _appends(fd: int) -> bool:
-    import fcntl
-
     return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
