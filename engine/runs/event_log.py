@@ -158,6 +158,9 @@ class EventLog:
         try:
             if self._fd < 0 and not self._closed:
                 self._fd = _opened(self._path)
+            if os.fstat(self._fd).st_nlink == 0:  # somebody has deleted it, and what is written to it is gone too
+                os.close(self._fd)
+                self._fd = _opened(self._path)
             begin = os.fstat(self._fd).st_size
             try:
                 self._end_torn_line()

@@ -6,6 +6,7 @@ and writes nothing more. The check and the write are two steps, so a write that 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -20,7 +21,7 @@ from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import UsageError
 from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs import contents
-from loratui.engine.untrusted import Gone, Unreadable
+from loratui.engine.untrusted import Gone, Unreadable, read_whole
 
 FILE = "fence.json"
 VARIABLE = "LORATUI_TOKEN"
@@ -64,6 +65,8 @@ class Fence:
         self._folder = folder
         self._mutex = threading.RLock()
         self._restoring = False
+        self._known: bytes | None = None
+        """The file as it was when it last named this process; most checks are over with that."""
         self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._inner = {name: _inode(folder / name) for name in contents.FOLDERS}
         durable.guards[folder] = self.check
@@ -104,8 +107,14 @@ class Fence:
         raise FolderLostError(f"The run's folder {self._folder} was moved to {now}.", now)
 
     def _check_token(self) -> None:
+        data = None
+        with contextlib.suppress(OSError):
+            data = read_whole(self._folder / FILE, TINY_FILE_BYTES, follow=False)
+        if data is not None and data == self._known:
+            return
         found = read(self._folder)
         if found is not None and found.id == self.token.id:
+            self._known = data
             return
         if found is not None and found.number >= self.token.number:
             raise TakenOverError(

@@ -91,6 +91,8 @@ def _snapshot(run: RunDirectory, tail: Tail) -> RunState | None:
         body = sealed.read(run.state, run.path, _MOST_BYTES)
     except OSError:
         return None
+    if not 0 <= (finite(body.get("v")) or 0) <= FORMAT:
+        return None
     if "at" not in body:
         return _figures_alone(body, tail)
     state, at = RunState.from_json(body), body["at"]

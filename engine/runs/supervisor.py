@@ -21,7 +21,7 @@ from loratui.engine import children, durable
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import ages, contents, control, fence, lock, watchdog
+from loratui.engine.runs import ages, checkpoint_files, contents, control, fence, lock, watchdog
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.logs import log_tail, print_whatever_the_disk_does, where_it_was
@@ -322,7 +322,7 @@ class _Supervisor:
         return "stop" if "stop" in requests else "pause" if "pause" in requests else ""
 
     def _announce(self, outcome: Outcome) -> None:
-        step = self._run.last_checkpoint_step()
+        step = checkpoint_files.look(self._run, sums=True).step
         where = f"from the checkpoint of step {step}" if step and self._job == "train" else "from the beginning"
         self._record(
             "warning",

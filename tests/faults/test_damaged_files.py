@@ -18,6 +18,7 @@ from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.differences import Difference, accept
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import RunSummary, summarise
 from loratui.engine.runs.verdict import is_foreign
@@ -210,6 +211,35 @@ def test_a_resume_refuses_makes_again_or_tells_each(runs: dict[str, RunDirectory
         if words := check_resume(runs, relative, kind, run):
             found.append(words)
     assert found == []
+
+
+def test_a_finished_file_that_is_gone_is_told_and_written_again_by_a_resume(
+    runs: dict[str, RunDirectory], tmp_path: Path
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(runs["done"].path, tmp_path / "runs" / "r")))
+    assert summarise(run, closely=True).status != "interrupted"
+    file = run.output / "qxz.safetensors"
+    file.unlink()
+    with EventLog.open(run.events) as log:
+        log.append("run_finished", status="done", exit_code=0, reason="All steps are done.", advice="", step=14)
+    found = summarise(run, closely=True)
+    assert (found.status, found.goes_on) == ("interrupted", "continues from step 14 and writes it again")
+    assert found.to_json()["output"] == ""
+    assert train(run) == ExitCode.DONE
+    assert same(weights(run), weights(runs["done"]))
+
+
+def test_a_log_that_is_deleted_while_it_is_written_begins_again_and_says_so(
+    runs: dict[str, RunDirectory], tmp_path: Path
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(runs["stopped"].path, tmp_path / "runs" / "r")))
+    with EventLog.open(run.events) as log:
+        log.append("heartbeat", phase="")
+        run.events.unlink()
+        log.append("heartbeat", phase="")
+    assert len(events(run, "heartbeat")) == 1
+    run.events.unlink()
+    assert read_state(run).skipped > 0
 
 
 def test_a_command_that_was_damaged_is_removed_with_a_word_and_not_carried_out(

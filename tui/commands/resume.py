@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if before.resumable:
         _settle(chosen, accepted, out)
     launch(chosen)
+    if before.active:
+        say(out, clean(before.reason))
     say(out, clean(f"{chosen.name} {before.goes_on}."))
     return common.conclude(follow_to_the_end(chosen, "train", out), args, out)
 
