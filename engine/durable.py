@@ -31,6 +31,9 @@ _SHOWN = 40
 """Letters of a name that its temporary one has: file systems take 255 bytes."""
 _REMOVED = ".removed"
 
+CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)
+"""What a file system says of a call that it does not have."""
+
 guards: dict[Path, Callable[[Path], object]] = {}
 """The folder of a run -> what is asked before this process makes, renames or deletes something in it, and raises what forbids it."""
 
@@ -94,7 +97,7 @@ def _put(
                     file.flush()
                     failpoint("write_file.written")
                     if lasting:
-                        os.fsync(file.fileno())
+                        _sync(file.fileno())
                 failpoint("write_file.synced")
                 permitted(path)
                 publish(temporary.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -351,12 +354,12 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _sync(folder: int) -> None:
-    """File systems that cannot do this for folders (EINVAL, ENOTSUP) are let pass."""
+def _sync(fd: int) -> None:
+    """File systems that cannot do this, some for folders alone, are let pass; the preflight says so."""
     try:
-        os.fsync(folder)
+        os.fsync(fd)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in CANNOT:
             raise
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
+import secrets
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from loratui.engine import durable
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -68,6 +76,8 @@ def volume_of(path: str | os.PathLike[str]) -> Volume | None:
         found, device = os.statvfs(existing), existing.stat().st_dev
     except OSError:
         return None
+    if not found.f_blocks:  # some network volumes tell no sizes
+        return Volume(sys.maxsize, True, bool(found.f_flag & os.ST_RDONLY), device)
     free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
     names_left = not found.f_files or (found.f_ffree if os.geteuid() == 0 else found.f_favail) > 0  # some have no such count
     return Volume(free * found.f_frsize, names_left, bool(found.f_flag & os.ST_RDONLY), device)
@@ -83,6 +93,41 @@ def trouble(folder: Path) -> str:
     if found.free < _LEAST_BYTES:
         return "Its volume is full."
     return "" if found.names_left else "Its volume has no room for another file (no free inodes)."
+
+
+def missing_in(folder: Path) -> list[str]:
+    """What the file system of a folder cannot do of that which keeps runs whole: `locks`, `sync`, `links`, `replace`. Tried with files
+    that are gone on return. Raises `OSError` where nothing can be written."""
+    found: list[str] = []
+    first, second = (folder / f".loratui-{secrets.token_hex(6)}.tmp" for _ in range(2))
+    try:
+        with durable.new_file(first) as file:
+            file.write(b"x")
+            file.flush()
+            for name, ability in (("locks", lambda fd: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)), ("sync", os.fsync)):
+                with _told_of(name, found):
+                    ability(file.fileno())
+        with _told_of("links", found):
+            os.link(first, second)
+        if "links" in found:
+            durable.new_file(second).close()
+        with _told_of("replace", found):
+            first.rename(second)
+    finally:
+        durable.remove(first)
+        durable.remove(second)
+    return found
+
+
+@contextlib.contextmanager
+def _told_of(ability: str, found: list[str]) -> Iterator[None]:
+    """Names an ability that the file system says it lacks."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*durable.CANNOT, errno.EPERM, errno.EEXIST):
+            raise
+        found.append(ability)
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from loratui.engine.findings import Finding, worst_first
 from loratui.engine.limits import DISK_SPARE_BYTES
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Accelerator
+from loratui.engine.machine.volume import missing_in
 from loratui.engine.planning.adapter_rules import contradictions, dora_files, start_refusal
 from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import tokenizer_base
@@ -114,11 +116,21 @@ def check_tiny_base(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
         yield Finding.of("tiny_base", base=model, preset=families.family(recipe.settings.base.family).default_preset)
 
 
+_LACKS = {"locks": "has no locks", "sync": "cannot put a file on the disk for certain (fsync)", "links": "has no hard links"}
+
+
 def check_home(home: Path) -> Iterator[Finding]:
     """Whether runs can be written below `home`."""
-    existing = next(p for p in (home, *home.parents) if p.exists())
+    existing = next(p for p in (home / "runs", home, *home.parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         yield Finding.of("output_not_writable", folder=str(existing))
+        return
+    with contextlib.suppress(OSError):  # a full volume, of which another check tells
+        lacks = missing_in(existing)
+        if "replace" in lacks:
+            yield Finding.of("volume_lacks.replace", folder=str(existing))
+        elif lacks:
+            yield Finding.of("volume_lacks", folder=str(existing), lacks=[_LACKS[ability] for ability in lacks])
 
 
 def check_disk(recipe: Recipe, plan: Plan, home: Path) -> Iterator[Finding]:

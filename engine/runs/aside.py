@@ -40,11 +40,12 @@ def keep(path: Path, value: Mapping[str, Any]) -> bool:
 
 def kept(path: Path) -> dict[str, Any] | None:
     """What is kept for the file `path`; None if nothing is."""
+    name = _name(path)
     for place in _places():
-        if not (place / _name(path)).exists() or not _is_private(place):
+        if not (place / name).exists() or not _is_private(place):
             continue
         try:
-            body = read_json(place / _name(path), _MOST_BYTES, follow=False)
+            body = read_json(place / name, _MOST_BYTES, follow=False)
         except OSError:
             continue
         if isinstance(body, dict) and body.get("for") == os.path.realpath(path):

@@ -116,8 +116,10 @@ class DiskWait:
 
 def _reason(place: str, number: int, needed: int, volume: Volume | None) -> str:
     what = f"{place} cannot be written: {trouble_of(number)[0]}."
-    if volume is None or not needed or not volume.lacks(needed):
+    if volume is None or not needed or not volume.lacks(needed) or volume.read_only:
         return what
+    if not volume.names_left:
+        return f"{what} It has no room for another file (no free inodes)."
     return f"{what} {size(volume.free)} are free, and it needs {size(needed)}."
 
 

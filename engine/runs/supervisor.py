@@ -112,7 +112,14 @@ class _Supervisor:
         self.prepare()
         started()
         self._tell_of_a_take_over()
-        finish = self._run_trainers()
+        try:
+            finish = self._run_trainers()
+        except OSError as error:  # no process, no file more
+            reason, advice = (
+                f"The trainer could not be started: {error.strerror}.",
+                "Raise the limits (ulimit -u, ulimit -n), then: ",
+            )
+            finish = Finish("failed", ExitCode.CRASHED, reason, advice + self._words.again)
         self._record(
             "run_finished",
             status=finish.status,

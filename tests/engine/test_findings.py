@@ -50,7 +50,7 @@ def test_every_row_can_be_said(subject: object, key: str, kind: object) -> None:
     row = Finding(key).kind
     figures: dict[str, object] = dict.fromkeys(places(row.message + row.why + row.remedy), 3)
     listed = ("profiles", "instead", "spellings", "better", "named", "pairs", "tags", "keys", "others", "files",
-              "clash", "exact", "holders", "runs")  # fmt: skip
+              "clash", "exact", "holders", "runs", "lacks")  # fmt: skip
     figures |= dict.fromkeys(listed, ("a", "b"))
     found = Finding(key, figures, ("a.png", "b.png"), {"adapter.rank": 8})
     assert found.message.strip()

@@ -15,7 +15,8 @@ import pytest
 
 from loratui.engine import disk_errors, durable
 from loratui.engine.errors import DiskError
-from loratui.engine.machine.volume import Volume, trouble, volume_of
+from loratui.engine.machine.volume import Volume, missing_in, trouble, volume_of
+from loratui.engine.planning.preflight import check_home
 from loratui.engine.runs import aside, control, disk_wait, launcher, lock, room
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.disk_wait import DiskWait
@@ -319,6 +320,43 @@ def test_a_volume_tells_its_room(tmp_path: Path) -> None:
     assert found.free > 0
     assert not found.lacks(1)
     assert found.lacks(found.free + 1)
+    assert trouble(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "lacks"),
+    [("fcntl.flock", errno.ENOLCK, "locks"), ("os.fsync", errno.ENOSYS, "sync"), ("os.link", errno.EPERM, "links")],
+)
+def test_a_file_system_that_lacks_an_ability_is_named_before_the_start_and_takes_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, lacks: str
+) -> None:
+    assert missing_in(tmp_path) == []
+
+    def cannot(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(call, cannot)
+    assert missing_in(tmp_path) == [lacks]
+    assert [finding.key for finding in check_home(tmp_path)] == ["volume_lacks"]
+    durable.write_file(tmp_path / "x", b"x")
+    durable.write_new(tmp_path / "y", b"y")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y"]
+
+
+def test_a_file_system_that_cannot_replace_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(self: Path, target: Path) -> None:
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(Path, "rename", cannot)
+    assert [(finding.key, finding.severity) for finding in check_home(tmp_path)] == [("volume_lacks.replace", "error")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_volume_that_tells_no_sizes_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255)))
+    found = volume_of(tmp_path)
+    assert found is not None
+    assert not found.lacks(1 << 40)
     assert trouble(tmp_path) == ""
 
 
