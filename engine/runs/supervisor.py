@@ -192,7 +192,18 @@ class _Supervisor:
     def _one_trainer(self, attempt: int) -> Outcome:
         log_start = _size(self._run.trainer_log)
         kills_before = cgroup.oom_kills()
-        self._start(attempt)
+        try:
+            self._start(attempt)
+        except OSError as error:  # no more processes, open files or memory
+            if self._child:
+                raise
+            remedy = f"Raise the limits of processes and open files (ulimit -u, ulimit -n), then: {self._words.again}"
+            return Outcome(
+                exit_code=int(ExitCode.CRASHED),
+                asked="stop" if self._stop_asked else "",
+                message=f"The trainer could not be started: {error.strerror}.",
+                remedy=remedy,
+            )
         stalled = self._watch()
         if stalled:
             stalled = f"{stalled} {where_it_was(self._run.trainer_log, log_start)}".rstrip()
