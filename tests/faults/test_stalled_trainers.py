@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from random_bases import base_folder, images, make_run
+from small_runs import MakeRun, same, weights
 
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.watchdog import Watchdog
+
+__all__ = ["base_folder", "images", "make_run"]
 
 HERE = Path(__file__).parent
 STEPS = [["phase", "training"], ["beat", 0.05], ["steps", 20], ["checkpoint", 20]]
@@ -216,3 +220,22 @@ def test_a_stuck_fsync_is_ended(run: RunDirectory, supervised: Callable[..., Any
     assert ended.get("stalled") is True
     assert "in stuck" not in run.trainer_log.read_text()
     process.kill()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("where", ["gil", "c"])
+def test_a_real_trainer_that_hangs_in_c_goes_on_bit_for_bit(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setenv("STALLED_AFTER_S", "3")
+    sets = ("training.end_stalled_after_s=1", "output.checkpoint_every_s=1", "samples.every_image_steps=100000")
+    hung, whole = make_run(*sets), make_run(*sets)
+    (hung.path / "hang").write_text(where)
+    for run in (hung, whole):
+        trainer = [sys.executable, str(HERE / "hung_trainer.py"), str(run.path), "--job", "train"]
+        supervisor = [sys.executable, str(HERE / "simulated_supervisor.py"), str(run.path), "train", *trainer]
+        assert subprocess.run(supervisor, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    ended = of_type(hung, "trainer_ended")[0]
+    assert (ended.get("signal"), ended.get("stalled")) == (9, True)
+    assert "It was in hanging (hung_trainer.py, line " in ended.get("reason")
+    assert same(weights(hung), weights(whole))
