@@ -18,12 +18,12 @@ from pathlib import Path
 from types import FrameType
 
 from loratui.engine import children, durable
-from loratui.engine.errors import DiskError, ExitCode, LoratuiError
+from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import ages, checkpoint_files, contents, control, fence, lock, watchdog
-from loratui.engine.runs.directory import RunDirectory, compiled_folder
-from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs import ages, checkpoint_files, contents, control, fence, lock, trainer_process, watchdog
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.last_words import LastWords
 from loratui.engine.runs.logs import log_tail, print_whatever_the_disk_does, where_it_was
 from loratui.engine.runs.outcomes import (
     LONGER_EACH_TIME,
@@ -40,7 +40,6 @@ from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.when_finished import start as when_finished
 
-_SAY_EVERY_S = 1.0
 _RESTART_AFTER_S = 1.0
 """The first pause: it makes a trainer that dies at once cheap, without costing a real restart anything."""
 
@@ -103,8 +102,7 @@ class _Supervisor:
         self._restarted_at: deque[float] = deque(maxlen=MOST_AN_HOUR)
         self._words = words_of(job, run.name)
         self._stop_asked = False
-        self._unsaid: list[tuple[str, dict[str, object]]] = []
-        """Events that no volume has taken."""
+        self._last_words = LastWords(lambda: self._run.events_of(self._job))
         self._child = 0
         """Pid of a trainer that is not yet reaped, so that a signal can never hit another process; 0 without one."""
 
@@ -120,7 +118,7 @@ class _Supervisor:
                 "Raise the limits (ulimit -u, ulimit -n), then: ",
             )
             finish = Finish("failed", ExitCode.CRASHED, reason, advice + self._words.again)
-        self._record(
+        self._last_words.record(
             "run_finished",
             status=finish.status,
             exit_code=finish.exit_code,
@@ -130,7 +128,8 @@ class _Supervisor:
         )
         if self._job == "train":
             self.carry_out_actions("left")
-        self._say_the_rest()
+        self._stop_asked = self._stop_asked and not self._last_words.unsaid
+        self._last_words.say_the_rest(lambda: self._stop_asked or not self._run.path.is_dir())
         return finish.exit_code
 
     def prepare(self) -> None:
@@ -162,7 +161,7 @@ class _Supervisor:
             outcome = self._one_trainer(attempt)
             if self._moved_from:
                 message = f"The run's folder was renamed from {self._moved_from} to {self._run.name}. The run goes on there."
-                self._record("warning", code="run_moved", message=message, remedy="")
+                self._last_words.record("warning", code="run_moved", message=message, remedy="")
                 self._moved_from = ""
                 if outcome.exit_code != ExitCode.DONE and not outcome.asked:
                     continue
@@ -228,7 +227,7 @@ class _Supervisor:
             stalled=stalled,
             next_plan=said.next_plan,
         )
-        self._record(
+        self._last_words.record(
             "trainer_ended",
             attempt=attempt,
             exit_code=outcome.exit_code,
@@ -260,58 +259,25 @@ class _Supervisor:
             return
         message = f"This run was taken over from {before.supervisor.host}, where it had no last word."
         remedy = "If a trainer still lives there, it stops before it writes again."
-        self._record("warning", code="taken_over", message=message, remedy=remedy)
+        self._last_words.record("warning", code="taken_over", message=message, remedy=remedy)
 
     def _start(self, attempt: int) -> None:
-        """Forks the trainer, but lets it begin only when `trainer_started` is in the log: one writer at a time."""
-        gate_read, gate_write = os.pipe()
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-        try:
-            pid = os.fork()
-            if pid == 0:
-                os.close(gate_write)
-                self._become_trainer(gate_read, blocked)
-            self._child = pid
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            os.close(gate_read)
-        try:
-            with contextlib.suppress(OSError):
-                self._held.note_trainer(lock.identify(pid))
-            self._record("trainer_started", attempt=attempt, pid=pid, restarts=self._restarts, clock=ages.clock_name())
-            if not self._stop_asked:
-                os.write(gate_write, b"g")
-        finally:
-            os.close(gate_write)
+        """Starts the trainer, but lets it begin only when `trainer_started` is in the log: one writer at a time."""
+        command = self._given_command or trainer_command(self._run, self._job)
 
-    def _become_trainer(self, gate: int, unblocked: set[int]) -> None:
-        """The child's part, which never returns: wait for the gate, then be the trainer, or die as SIGTERM would have it."""
+        def forked(pid: int) -> None:
+            self._child = pid
+
+        gate = trainer_process.fork(self._run, self._held, command, forked)
         try:
-            os.setsid()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-            if os.read(gate, 1) != b"g":
-                os.kill(os.getpid(), signal.SIGTERM)
-            null = os.open(os.devnull, os.O_RDONLY)
-            try:
-                output = durable.open_to_write(self._run.trainer_log, os.O_WRONLY | os.O_APPEND)
-            except OSError:  # a full disk: what the trainer prints is worth less than the run
-                output = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 0)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.set_inheritable(self._held.fd, True)
-            compiled = compiled_folder(self._run)
-            own = children.environment(compiled=compiled, PYTHONFAULTHANDLER="1", PYTHONUNBUFFERED="1")
-            own |= fence.to_environment(self._held.fence)
-            command = self._given_command or trainer_command(self._run, self._job)
-            children.become(command, own)
-        except BaseException as error:
             with contextlib.suppress(OSError):
-                os.write(2, f"The trainer could not be started: {error}\n".encode())
+                self._held.note_trainer(lock.identify(self._child))
+            clock = ages.clock_name()
+            self._last_words.record("trainer_started", attempt=attempt, pid=self._child, restarts=self._restarts, clock=clock)
+            if not self._stop_asked:
+                os.write(gate, trainer_process.GO)
         finally:
-            os._exit(ExitCode.CRASHED)
+            os.close(gate)
 
     def _watch(self) -> str:
         """Waits for the end of the trainer; why it was ended, where it had stalled.
@@ -342,7 +308,7 @@ class _Supervisor:
     def _announce(self, outcome: Outcome) -> None:
         step = checkpoint_files.look(self._run, sums=True).step
         where = f"from the checkpoint of step {step}" if step and self._job == "train" else "from the beginning"
-        self._record(
+        self._last_words.record(
             "warning",
             code="trainer_restarted",
             message=f"{describe(outcome)} It restarts {where}.",
@@ -359,37 +325,6 @@ class _Supervisor:
         if self._job == "validate":
             return sum(1 for path in self._run.validation.glob("*.png"))
         return self._run.last_checkpoint_step()
-
-    def _record(self, type: str, **fields: object) -> None:
-        """One event; the log is opened for it alone, since the trainer has written meanwhile.
-
-        A log that cannot be written must not end the run: the event is kept on another volume, or here until there is room.
-        """
-        self._unsaid.append((type, fields))
-        self._say()
-
-    def _say(self) -> None:
-        """Writes the events that are kept here."""
-        try:
-            with EventLog.open(self._run.events_of(self._job)) as log:
-                while self._unsaid:
-                    type, fields = self._unsaid[0]
-                    try:
-                        log.append(type, durable=True, **fields)
-                    except DiskError as error:
-                        print(f"{type} {fields} was not logged: {error}", file=sys.stderr, flush=True)
-                        if not log.is_kept:
-                            return
-                    del self._unsaid[0]
-        except LoratuiError as error:
-            print(f"{[type for type, _ in self._unsaid]} was not logged: {error}", file=sys.stderr, flush=True)
-
-    def _say_the_rest(self) -> None:
-        """Waits for room for the last word, which no other volume takes; until a signal, or the end of the run's folder."""
-        self._stop_asked = self._stop_asked and not self._unsaid
-        while self._unsaid and not self._stop_asked and self._run.path.is_dir():
-            time.sleep(_SAY_EVERY_S)
-            self._say()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from loratui.engine import durable
+from loratui.engine.errors import DiskError
 from loratui.engine.machine import processes
 from loratui.engine.runs import lock, stalls
 from loratui.engine.runs.directory import RunDirectory
@@ -76,7 +77,7 @@ class Watchdog:
     def _end(self, words: str) -> None:
         print(f"{words} The trainer is ended.", flush=True)
         family = [lock.identify(pid) for pid in (self._pid, *processes.descendants(self._pid))]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DiskError):  # a full disk: what is known of the hang is worth less than the run
             self._write_what_it_is_at(words, [process.pid for process in family])
         family[0].send_signal(signal.SIGTERM)
         if not self._ends_within(GRACE_S):
@@ -158,6 +159,7 @@ class _Reader:
     def _follow(self) -> None:
         while not self._over.wait(self._tick_s):
             with contextlib.suppress(OSError):  # the folder was moved, or its disk was taken away
+                self._run.events_of(self._job).stat()
                 self._look()
                 self._read_at = time.monotonic()
 
