@@ -203,7 +203,7 @@ WRITES = {
     ("engine/runs/event_log.py", "os.fsync"): "of the log, which durable.open_to_write opened",
     ("engine/dataset/prepared_copy.py", "shutil.copyfileobj"): "into a file of durable.new_file",
     ("tui/cli.py", "os.open"): "the null device",
-    ("engine/runs/supervisor.py", "os.open"): "the null device",
+    ("engine/runs/trainer_process.py", "os.open"): "the null device",
     ("engine/machine/volume.py", "os.link"): "tries what a file system can do, with files that are gone on return",
     ("engine/machine/volume.py", ".rename"): "the same",
     ("tui/commands/check.py", "tempfile.TemporaryDirectory"): "a zip is looked at and forgotten",

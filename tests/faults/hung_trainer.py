@@ -1,6 +1,7 @@
 """The real trainer, which hangs once within C at its 12th batch if RUN/hang exists: `hung_trainer.py RUN --job JOB`.
 
-RUN/hang says whether the call keeps Python's lock (`gil`) or lets other threads run (`c`), as calls of CUDA do.
+RUN/hang says whether the call keeps Python's lock (`gil`) or lets other threads run (`c`), as calls of CUDA do; `cuda` is a real one, which
+waits for a kernel without end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import ctypes
 import sys
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from loratui.engine.training import __main__ as trainer
 from loratui.engine.training.diffusion_loss import DiffusionLoss
@@ -20,8 +23,12 @@ if __name__ == "__main__":
         global batches
         batches += 1
         if batches == 12 and hang.exists():
-            library = ctypes.PyDLL(None) if hang.read_text() == "gil" else ctypes.CDLL(None)
+            where = hang.read_text()
             hang.unlink()
+            if where == "cuda":
+                torch.cuda._sleep(1 << 62)
+                torch.cuda.synchronize()
+            library = ctypes.PyDLL(None) if where == "gil" else ctypes.CDLL(None)
             mutex = ctypes.create_string_buffer(64)
             for _ in range(2):  # no signal ends the second call
                 library.pthread_mutex_lock(mutex)
