@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from functools import cache
@@ -34,6 +35,13 @@ def age_s(ts: float, up: float, clock: str, *, now: float | None = None) -> floa
     if up and clock and clock == clock_name():
         return max(0.0, up_s() - up)
     return max(0.0, (time.time() if now is None else now) - ts)
+
+
+def of_process(process: lock.ProcessIdentity) -> float:
+    """Seconds since a process of this boot started; infinite where that cannot be known."""
+    if not process.start_time.isdecimal() or process.boot_id != lock.boot_id():
+        return math.inf
+    return max(0.0, up_s() - int(process.start_time) / os.sysconf("SC_CLK_TCK"))
 
 
 @cache

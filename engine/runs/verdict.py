@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from loratui.engine import sealed
 from loratui.engine.errors import ExitCode
 from loratui.engine.machine import volume
-from loratui.engine.runs import checkpoint_files, lock, stalls
+from loratui.engine.runs import ages, checkpoint_files, lock, stalls
 from loratui.engine.runs.checkpoint_files import CheckpointsFound
 from loratui.engine.runs.damage import damaged
 from loratui.engine.runs.directory import RunDirectory, renamed_to
@@ -107,13 +108,15 @@ def gather(run: RunDirectory, state: RunState, job: str, *, held: bool, owner: l
     """What there is to know of a run. `closely` reads checkpoints and the finished file in full, where nobody works on them."""
     gone = not held and not run.path.is_dir()
     ended = not held and not gone and job == "train"
+    # What a run that is resumed said before counts for nothing.
+    held_s = ages.of_process(owner.supervisor) if held and owner else math.inf
     on_this_boot = owner is None or (owner.supervisor.boot_id == lock.boot_id() and lock.supported(run.lock))
     return Evidence(
         name=run.name,
         state=state,
         held=held,
-        quiet_s=state.quiet_s() if state.last_ts else max(0.0, time.time() - (owner.since if owner else 0.0)),
-        idle_s=state.idle_s(),
+        quiet_s=min(held_s, state.quiet_s()) if state.last_ts else max(0.0, time.time() - (owner.since if owner else 0.0)),
+        idle_s=min(held_s, state.idle_s()),
         owner=owner,
         job=job,
         locks_reach=on_this_boot or _is_own(owner) or volume.is_local(run.path),
@@ -283,6 +286,8 @@ def _kept(advice: str, found: Evidence) -> str:
     for promise in _PROMISES:
         advice = advice.replace(promise, goes_on)
     lost = found.checkpoints.damaged or (found.checkpoints.step or 0) < found.state.checkpoint_step
+    if lost:
+        advice = advice.replace(f"{found.name} goes on", f"{found.name} {goes_on}")
     if lost and found.job == "train" and goes_on not in advice:
         return f"{advice} {_advice(found, goes_on)}".strip()
     return advice

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from loratui.engine.machine import volume
-from loratui.engine.runs import lock
+from loratui.engine.runs import ages, lock
 from loratui.engine.runs.checkpoint_files import CheckpointsFound
+from loratui.engine.runs.directory import create_run
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.lock import Owner, ProcessIdentity
 from loratui.engine.runs.state import RunState
-from loratui.engine.runs.verdict import Evidence, Verdict, judge
+from loratui.engine.runs.state_file import read_state
+from loratui.engine.runs.verdict import Evidence, Verdict, gather, judge
 
 STEP = CheckpointsFound(180)
 
@@ -178,6 +181,7 @@ def test_no_sentence_promises_a_checkpoint_that_is_not_there(there: CheckpointsF
     paused = verdict(PAUSED, checkpoints=there)
     assert (paused.goes_on, paused.resumable) == (goes_on, bool(goes_on))
     assert (advice in paused.advice) if advice else paused.advice == "loratui resume r goes on."
+    assert paused.advice.count("loratui resume r") <= 1
     stopped = verdict([PAUSED[0], *log("run_finished", status="stopped", advice=KILLED)], checkpoints=there)
     assert "last checkpoint" not in stopped.advice
     assert (goes_on or "Every checkpoint is damaged") in stopped.advice
@@ -209,3 +213,19 @@ def test_a_volume_that_others_may_have_mounted_is_told_from_a_local_one(tmp_path
     )
     assert volume.is_local(tmp_path, mounts) == local
     assert not volume.is_local(tmp_path / "missing", mounts)
+
+
+def test_what_a_run_said_before_it_was_resumed_makes_no_stall(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "anafox", recipe_toml="", effective_toml="", ledger={})
+    with EventLog.open(run.events) as events:
+        events.append("step", step=1)
+    state = read_state(run)
+    long_ago = dataclasses.replace(state, last_ts=state.last_ts - 3600, last_up=0.0)
+
+    def status(started_before_s: float) -> str:
+        ticks = int((ages.up_s() - started_before_s) * os.sysconf("SC_CLK_TCK"))
+        supervisor = ProcessIdentity(os.getpid(), str(ticks), lock.boot_id(), lock.host_name())
+        by = Owner(supervisor, ProcessIdentity(), "train", 0.0)
+        return judge(gather(run, long_ago, "train", held=True, owner=by, closely=False)).status
+
+    assert (status(1), status(60)) == ("running", "stalled")
