@@ -52,13 +52,13 @@ def near_groups(facts: Mapping[str, ImageFacts]) -> tuple[tuple[str, ...], ...]:
     pairs = []
     for name, found in facts.items():
         same = first_with.setdefault(found.hash, name)
-        if same != name and _alike(facts[same].thumbnail, found.thumbnail):
+        if same != name and alike(facts[same].thumbnail, found.thumbnail):
             pairs.append((same, name))
     distinct = [(name, value) for value, name in first_with.items()]
     pairs += [
         (one, other)
         for one, other in _candidates(distinct, distinct)
-        if one < other and _alike(facts[one].thumbnail, facts[other].thumbnail)
+        if one < other and alike(facts[one].thumbnail, facts[other].thumbnail)
     ]
     return _groups(pairs)
 
@@ -71,7 +71,7 @@ def mirrored_pairs(facts: Mapping[str, ImageFacts]) -> tuple[tuple[str, str], ..
         sorted(
             (one, other)
             for one, other in _candidates(upright, turned)
-            if one < other and _alike(facts[one].thumbnail, _mirrored(facts[other].thumbnail))
+            if one < other and alike(facts[one].thumbnail, _mirrored(facts[other].thumbnail))
         )
     )
 
@@ -115,7 +115,8 @@ def _near_in_a_band(differs: int, bands: int) -> bool:
     return any((differs >> band * _BAND_BITS & _BAND_MASK).bit_count() <= _REACH for band in range(bands))
 
 
-def _alike(one: bytes, other: bytes) -> bool:
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two 8 × 8 thumbnails of RGB are those of nearly the same image, whatever their brightness."""
     shift = (sum(one) - sum(other)) / len(one)
     return sum(abs(a - b - shift) for a, b in zip(one, other, strict=True)) / len(one) <= NEAR_LEVELS
 

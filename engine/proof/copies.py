@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from loratui.engine.dataset.similar import NEAR_BITS
+from loratui.engine.dataset.similar import NEAR_BITS, alike
 from loratui.engine.proof.hashes import BITS, agreement
+from loratui.engine.proof.kept import NEARLY_THE_SAME
+from loratui.engine.proof.pixels import thumbnail
 from loratui.engine.proof.protocol import CLEARLY, GONE, LEAST_PHOTOS, Near, Photo, References, Shot, Value, by_seed, natural
 from loratui.engine.words import count
 
@@ -47,8 +49,6 @@ class CopyRisk:
     about: str
     limits: str
     by: Comparison
-    surely: float | None = None
-    """From this nearness on it is a copy, whatever the photos are like; None where no nearness says that."""
     unit: str = "nearness, 1 is the same"
 
     def needs(self, references: References) -> str:
@@ -61,7 +61,7 @@ class CopyRisk:
         found = [(shot, nearest[shot.path]) for shot in images if shot.path in nearest]
         if not found:
             return Value.not_known(self.by.why_none(images))
-        at_most, near = max(found, key=lambda pair: pair[1].value)
+        at_most, near = max(found, key=lambda pair: (pair[1].sure, pair[1].value))
         _, spread = by_seed((shot, found_near.value) for shot, found_near in found)
         bases = [references.base[shot.key] for shot, _ in found if shot.key in references.base]
         of_base = self.by.nearest(bases, references.photos) if bases else {}
@@ -80,7 +80,7 @@ class CopyRisk:
             base,
             natural_range,
             figure=f"{near.value:.2f} to {near.photo}",
-            means=self._means(near.value, natural_range, base, bool(above)),
+            means=self._means(near, natural_range, base, bool(above)),
             unknown="" if natural_range else _too_few(len(among)),
             images={shot.path: other.value for shot, other in found},
             more={
@@ -92,10 +92,10 @@ class CopyRisk:
             },
         )
 
-    def _means(self, value: float, among: tuple[float, float] | None, base: float | None, above: bool) -> str:
-        if base is not None and value <= base + AS_BASE:
+    def _means(self, near: Near, among: tuple[float, float] | None, base: float | None, above: bool) -> str:
+        if base is not None and near.value <= base + AS_BASE:
             return "no copy: the base's are as near"
-        if self.surely is not None and value >= self.surely:
+        if near.sure:
             return "a copy of this photo"
         if among is None:
             return "look at the pair"
@@ -112,33 +112,28 @@ class ByHash:
         return ""
 
     def nearest(self, shots: Sequence[Shot], photos: Sequence[Photo]) -> Mapping[str, Near]:
-        """The photo with the part that agrees in most bits."""
-        readable = [shot for shot in shots if shot.pixels is not None]
-        hashes = [shot.pixels.hash for shot in readable if shot.pixels is not None]
+        """A photo that is nearly the same, else the one with the part that agrees in most bits."""
         found: dict[str, Near] = {}
         for photo in photos:
-            if not photo.crops:
-                continue
-            for shot, value in zip(readable, agreement(hashes, photo.crops).tolist(), strict=True):
-                if shot.path not in found or value > found[shot.path].value:
-                    found[shot.path] = Near(photo.name, value)
+            for path, near in _by_parts(shots, photo).items():
+                if path not in found or (near.sure, near.value) > (found[path].sure, found[path].value):
+                    found[path] = near
         return found
 
     def among(self, photos: Sequence[Photo]) -> list[float]:
-        """A photo's first hash is that of its largest part."""
-        whole = [photo for photo in photos if photo.crops]
-        hashes = [photo.crops[0] for photo in whole]
+        """A photo's first part is its largest."""
+        whole = [photo for photo in photos if photo.parts]
+        hashes = [photo.parts[0].hash for photo in whole]
         best = [0.0] * len(whole)
         for at, photo in enumerate(whole):
-            for other, value in enumerate(agreement(hashes, photo.crops).tolist()):
+            for other, value in enumerate(agreement(hashes, [part.hash for part in photo.parts]).max(axis=1).tolist()):
                 if other != at:
                     best[other] = max(best[other], value)
         return best if len(whole) > 1 else []
 
     def stand_out(self, shots: Sequence[Shot], references: References) -> Collection[str]:
-        """All: no image is near all photos by its hash."""
-        del references
-        return {shot.path for shot in shots}
+        """Those that are nearly the same: images of one kind agree in many bits."""
+        return {path for path, near in self.nearest(shots, references.photos).items() if near.sure}
 
     def why_none(self, images: Sequence[Shot]) -> str:
         """They have no pixels."""
@@ -157,7 +152,11 @@ class ByLayout:
     def nearest(self, shots: Sequence[Shot], photos: Sequence[Photo]) -> Mapping[str, Near]:
         """What was written down."""
         del photos
-        return {shot.path: shot.layout for shot in shots if shot.layout is not None}
+        return {
+            shot.path: replace(shot.layout, sure=shot.layout.value >= NEARLY_THE_SAME)
+            for shot in shots
+            if shot.layout is not None
+        }
 
     def among(self, photos: Sequence[Photo]) -> list[float]:
         """The nearest other photo that is no near-duplicate."""
@@ -178,6 +177,20 @@ class ByLayout:
         return "They were made before loratui compared images." if any(shot.pixels for shot in images) else GONE
 
 
+def _by_parts(shots: Sequence[Shot], photo: Photo) -> dict[str, Near]:
+    """How near each image is to a photo. The same, as in a dataset, if hash and thumbnail of a part are those of near-duplicates."""
+    read = [(shot.path, shot.pixels) for shot in shots if shot.pixels is not None]
+    if not read or not photo.parts:
+        return {}
+    found = agreement([pixels.hash for _, pixels in read], [part.hash for part in photo.parts])
+    nearest = {}
+    for (path, pixels), row in zip(read, found.tolist(), strict=True):
+        own = thumbnail(pixels.small)
+        same = [value for part, value in zip(photo.parts, row, strict=True) if value >= COPY and alike(part.thumbnail, own)]
+        nearest[path] = Near(photo.name, max(same or row), bool(same))
+    return nearest
+
+
 def _attracts(found: Iterable[Near]) -> list[dict[str, object]]:
     return [{"photo": photo, "images": images} for photo, images in Counter(near.photo for near in found).most_common(10)]
 
@@ -194,14 +207,12 @@ COPY_LAYOUT = CopyRisk(
     "memorised.",
     f"It finds copies of the layout, not a face that is copied into another scene. {LIMITS_OF_PHOTOS}",
     ByLayout(),
-    surely=0.95,
 )
 COPY_HASH = CopyRisk(
     "copy_hash",
     "Nearest by hash",
     "In how many bits of a perceptual hash an image agrees with a training photo, also with a part of it, mirrored or saved "
-    "again. 0.5 is chance; from 0.84 on two images are nearly the same.",
+    "again. 0.5 is chance. From 0.84 on it is a copy if the colours are where the photo has them too.",
     f"A plain image, or one with the same simple layout, agrees by chance more often. {LIMITS_OF_PHOTOS}",
     ByHash(),
-    surely=COPY,
 )

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from loratui.engine.dataset.measure import perceptual_hash
 from loratui.engine.proof.pixels import grey
+from loratui.engine.proof.protocol import Part
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VERSION = 1
+VERSION = 2
 BITS = 64
 SCALES = (1.0, 0.9, 0.8, 0.7)
 """Sides of the parts that are looked at, as shares of the largest part that has the wanted shape."""
@@ -24,25 +25,26 @@ _LARGEST_PX = 256
 """Side up to which a photo is looked at."""
 
 
-def part_hashes(image: Image, shape: float) -> tuple[int, ...]:
-    """Hashes of parts of a photo that have a width of `shape` times their height, each also mirrored."""
+def parts_of(image: Image, shape: float) -> tuple[Part, ...]:
+    """Parts of a photo that have a width of `shape` times their height, each also mirrored: the largest in the middle first."""
+    from PIL import Image as pillow
+
     image = image.copy()
     image.thumbnail((_LARGEST_PX, _LARGEST_PX), reducing_gap=2.0)
-    found: dict[int, None] = {}  # the largest part in the middle first
+    found: dict[int, Part] = {}
     for box in _boxes(*image.size, shape):
         part = grey(image, box)
-        found[perceptual_hash(part)] = None
-        found[perceptual_hash(part[:, ::-1])] = None
-    return tuple(found)
+        small = image.resize((8, 8), pillow.Resampling.BOX, box=box)
+        mirrored = small.transpose(pillow.Transpose.FLIP_LEFT_RIGHT)
+        for hashed, thumbnail in ((perceptual_hash(part), small), (perceptual_hash(part[:, ::-1]), mirrored)):
+            found.setdefault(hashed, Part(hashed, thumbnail.tobytes()))
+    return tuple(found.values())
 
 
 def agreement(own: Sequence[int], parts: Sequence[int]) -> NDArray[np.float64]:
-    """For each hash, the largest share of bits in which it agrees with one of the parts: 0.5 by chance, 1 for a copy."""
+    """Images × parts: the share of bits in which two hashes agree: 0.5 by chance, 1 for a copy."""
     ones, others = np.array(own, dtype=np.uint64), np.array(parts, dtype=np.uint64)
-    if not len(others):
-        return np.zeros(len(ones))
-    differs = np.bitwise_count(ones[:, None] ^ others[None, :]).min(axis=1)
-    shares: NDArray[np.float64] = 1.0 - differs.astype(np.float64) / BITS
+    shares: NDArray[np.float64] = 1.0 - np.bitwise_count(ones[:, None] ^ others[None, :]).astype(np.float64) / BITS
     return shares
 
 

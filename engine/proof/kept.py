@@ -8,6 +8,8 @@ from typing import Any
 from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.untrusted import finite, read_json
 
+NEARLY_THE_SAME = 0.95
+"""Similarity of layouts from which two images are nearly the same."""
 FORMAT = 1
 """Of `validation/measures.json`."""
 _TEXTS = ("id", "title", "figure", "means", "unknown", "about", "limits", "unit")

@@ -76,7 +76,7 @@ class Likeness:
             unknown = f"{count(len(photos), 'photo')} with one face that differ: too few to know what is natural (at least {LEAST_PHOTOS})."
             return Value(value, spread, base, figure=f"{value:.2f}", unknown=unknown, images=found)
         above = copied(to_photos, photos)
-        below = ~above & (each < bounds[0])
+        below = ~above & (each < bounds[0] - CLEARLY)
         shares = {"below": float(below.mean()), "within": float((~above & ~below).mean()), "above": float(above.mean())}
         return Value(
             value,

@@ -9,6 +9,8 @@ from typing import Any
 from loratui.engine.proof.protocol import Measure, References, Shot, Value, measured, rounded
 from loratui.engine.proof.registry import PARTS, Part
 
+SHARES = ("share_above", "below", "within", "above", "none", "several")
+"""What a point of a curve has beside its value, where the measure has it."""
 MOST_SHOWN = 4
 """Points of a curve that its line shows."""
 
@@ -83,6 +85,7 @@ def _curve(
             "ratio": value.more.get("ratio"),
             "images": len(groups[file, of_strength]),
             "unknown": value.unknown,
+            **{name: value.more[name] for name in SHARES if name in value.more},
         }
         for (file, of_strength), value in found.items()
     ]

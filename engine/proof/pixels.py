@@ -70,6 +70,12 @@ def read_pixels(image: Image) -> Pixels:
     )
 
 
+def thumbnail(small: bytes) -> bytes:
+    """8 × 8 pixels of RGB from the small copy."""
+    halved = np.frombuffer(small, np.uint8).reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))
+    return bytes(halved.round().astype(np.uint8).tobytes())
+
+
 def grey(image: Image, box: tuple[float, float, float, float] | None = None) -> NDArray[np.float32]:
     """The brightness of an image, or of a part of it, at 32 × 32."""
     from PIL import Image as pillow

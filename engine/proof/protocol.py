@@ -7,7 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from loratui.engine.proof.pixels import Pixels
 
@@ -40,6 +40,8 @@ class Near:
 
     photo: str
     value: float
+    sure: bool = False
+    """Whether it is nearly the same image, whatever the photos are like among themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,15 @@ class Shot:
         return self.prompt, self.seed
 
 
+class Part(NamedTuple):
+    """A part of a photo."""
+
+    hash: int
+    """64-bit perceptual hash."""
+    thumbnail: bytes
+    """8 × 8 pixels of RGB, row by row."""
+
+
 @dataclass(frozen=True, slots=True)
 class Photo:
     """A training image and what was read from it."""
@@ -73,8 +84,8 @@ class Photo:
     name: str
     """Path in the dataset."""
     pixels: Pixels | None = None
-    crops: tuple[int, ...] = ()
-    """Perceptual hashes of its parts and of their mirror images; see `hashes.part_hashes`."""
+    parts: tuple[Part, ...] = ()
+    """Of it, also mirrored, the largest first; see `hashes.parts_of`."""
     faces: Faces | None = None
     layouts: tuple[Near, ...] = ()
     """The photos with the nearest layouts, nearest first."""

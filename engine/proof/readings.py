@@ -49,6 +49,11 @@ class Readings:
         if self._new >= _SAVE_AFTER:
             self._write(self._kept)
 
+    def keep(self) -> None:
+        """Writes all that is known so far, for a job that ends before it is done."""
+        if self._new:
+            self._write(self._kept)
+
     def save(self) -> None:
         """Writes what was used, and forgets the rest: readings of images that are gone, and of earlier readers."""
         if self._new or self._used != self._kept:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.engine import durable
 from loratui.engine.dataset import decoding
-from loratui.engine.dataset.similar import NEAR_BITS
+from loratui.engine.dataset.similar import NEAR_BITS, alike
 from loratui.engine.proof import hashes, pixels
 from loratui.engine.proof.kept import FORMAT
 from loratui.engine.proof.parts import Subject, measure_parts
-from loratui.engine.proof.pixels import Pixels, read_pixels
+from loratui.engine.proof.pixels import Pixels, read_pixels, thumbnail
 from loratui.engine.proof.prompts import is_trigger_alone
-from loratui.engine.proof.protocol import FaceError, FaceReader, Faces, Near, Photo, References, Shot
+from loratui.engine.proof.protocol import FaceError, FaceReader, Faces, Near, Part, Photo, References, Shot
 from loratui.engine.proof.readings import Readings
 from loratui.engine.runs.records import Image as Made
 from loratui.engine.untrusted import finite
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from loratui.engine.runs.directory import RunDirectory
     from loratui.presets.schema import Settings
 
+NO_LAYOUTS = "The layouts of the photos are not known: they are compared when an image is made."
 MOST_PHOTOS = 500
 """Of a larger dataset so many photos are looked at, evenly spread."""
 
@@ -58,7 +59,35 @@ def measure_run(
     `made`: the images as the validation's log tells them, in its order. What was read before is not read again.
     """
     kept = Readings(run.validation / "readings.json")
-    listed = list(latest(made).values())
+    try:
+        shots, references, counts = _read_all(run, settings, photos, list(latest(made).values()), kept, readers, progress)
+    except BaseException:
+        kept.keep()
+        raise
+    parts = measure_parts(shots, references, subject)
+    kept.save()
+    report = {
+        "format": FORMAT,
+        "file": subject.file,
+        "strength": subject.strength,
+        "photos": counts,
+        "face_model": readers.faces.title if readers.faces else None,
+        "parts": parts,
+    }
+    durable.write_json(run.validation / "measures.json", report)
+    return report
+
+
+def _read_all(
+    run: RunDirectory,
+    settings: Settings,
+    photos: Sequence[LedgerEntry],
+    listed: Sequence[Made],
+    kept: Readings,
+    readers: Readers,
+    progress: Callable[[int, int], object],
+) -> tuple[list[Shot], References, dict[str, Any]]:
+    """The images, what they are compared with, and how many photos there are."""
     trained = [entry for entry in photos if entry.repeats and not entry.regularisation]
     looked_at = _spread(trained)
     total = len(listed) + len(looked_at)
@@ -83,22 +112,9 @@ def measure_run(
         likenesses=tuple(near_groups(read)),
         no_photos=f"{count(len(gone), 'photo')} can no longer be read." if gone else "There are no photos.",
         no_faces=readers.no_faces,
-        no_layouts=""
-        if any(photo.layouts for photo in read) or len(read) < 2
-        else "The photos' layouts are not known; make an image again.",
+        no_layouts="" if any(photo.layouts for photo in read) or len(read) < 2 else NO_LAYOUTS,
     )
-    parts = measure_parts(shots, references, subject)
-    kept.save()
-    report = {
-        "format": FORMAT,
-        "file": subject.file,
-        "strength": subject.strength,
-        "photos": {"trained": len(trained), "read": len(read), "gone": gone[:20]},
-        "face_model": readers.faces.title if readers.faces else None,
-        "parts": parts,
-    }
-    durable.write_json(run.validation / "measures.json", report)
-    return report
+    return shots, references, {"trained": len(trained), "read": len(read), "gone": gone[:20]}
 
 
 def latest(made: Iterable[Made]) -> dict[tuple[str, str, int, str, float], Made]:
@@ -116,15 +132,20 @@ def latest(made: Iterable[Made]) -> dict[tuple[str, str, int, str, float], Made]
 
 
 def near_groups(photos: Sequence[Photo]) -> list[list[str]]:
-    """Photos that show nearly the same, by their hashes: connected pairs, as in a dataset's check."""
-    groups: list[list[Photo]] = []
+    """Photos that show nearly the same: connected pairs, by the limits for near-duplicates in a dataset."""
+    groups: list[list[tuple[str, int, bytes]]] = []
     for photo in photos:
         if photo.pixels is None:
             continue
-        own = photo.pixels.hash
-        near = [g for g in groups if any(p.pixels and (p.pixels.hash ^ own).bit_count() <= NEAR_BITS for p in g)]
-        groups = [g for g in groups if g not in near] + [[photo, *(p for g in near for p in g)]]
-    return [[photo.name for photo in group] for group in groups if len(group) > 1]
+        own, small = photo.pixels.hash, thumbnail(photo.pixels.small)
+        near = [
+            group
+            for group in groups
+            if any((hashed ^ own).bit_count() <= NEAR_BITS and alike(other, small) for _, hashed, other in group)
+        ]
+        joined = [(photo.name, own, small), *(member for group in near for member in group)]
+        groups = [*(group for group in groups if group not in near), joined]
+    return [[name for name, _, _ in group] for group in groups if len(group) > 1]
 
 
 def _spread(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
@@ -159,12 +180,19 @@ def _photo(entry: LedgerEntry, shape: float, kept: Readings, readers: Readers) -
     seen = _pixels(digest, opened, kept)
     if seen is None:
         return None
-    reader = f"crops/{hashes.VERSION}/{shape:.3f}"
-    crops = kept.get(reader, digest, lambda value: tuple(int(one, 16) & (1 << 64) - 1 for one in value))
-    if crops is None and (image := opened.image()) is not None:
-        crops = hashes.part_hashes(image, shape)
-        kept.put(reader, digest, [f"{one:016x}" for one in crops])
-    return Photo(entry.relative, seen, crops or (), _faces(digest, opened, kept, readers.faces))
+    reader = f"parts/{hashes.VERSION}/{shape:.3f}"
+    parts = kept.get(reader, digest, _parts_from)
+    if parts is None and (image := opened.image()) is not None:
+        parts = hashes.parts_of(image, shape)
+        kept.put(reader, digest, [f"{part.hash:016x}{part.thumbnail.hex()}" for part in parts])
+    return Photo(entry.relative, seen, parts or (), _faces(digest, opened, kept, readers.faces))
+
+
+def _parts_from(value: Any) -> tuple[Part, ...]:
+    parts = tuple(Part(int(text[:16], 16), bytes.fromhex(text[16:])) for text in value)
+    if not all(0 <= part.hash < 1 << 64 and len(part.thumbnail) == 192 for part in parts):
+        raise ValueError("these are no parts")
+    return parts
 
 
 def _with_layouts(photos: Sequence[Photo], kept: Readings, readers: Readers) -> list[Photo]:
@@ -177,7 +205,7 @@ def _with_layouts(photos: Sequence[Photo], kept: Readings, readers: Readers) -> 
             layouts = kept.get(reader, photo.name, lambda rows: [Near(str(name), float(value)) for name, value in rows])
         else:
             kept.put(reader, photo.name, [[near.photo, round(near.value, 4)] for near in layouts])
-        found.append(Photo(photo.name, photo.pixels, photo.crops, photo.faces, tuple(layouts or ())))
+        found.append(Photo(photo.name, photo.pixels, photo.parts, photo.faces, tuple(layouts or ())))
     return found
 
 

@@ -15,6 +15,7 @@ from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.errors import ExitCode
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe, effective_toml
+from loratui.engine.proof.kept import read_parts
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.training.control_queue import ControlQueue
@@ -85,6 +86,15 @@ def test_a_short_training_already_brings_the_person_nearer(tmp_path: Path) -> No
     for strength in (0.0, 1.0):
         assert share(seen[strength], "background", "blue") >= 0.75
         assert share(seen[strength], "clothing_colour", "green") >= 0.75
+    measured = {
+        part["id"]: {row["id"]: row for row in part["measures"]} for part in read_parts(run.validation / "measures.json")
+    }
+    found = measured["likeness"]["likeness"]
+    assert found["value"] >= found["base"] + 0.2, "the validation says so too"
+    assert found["value"] == pytest.approx(likeness(seen[1.0]), abs=0.2), "by the reader, in place of a face model"
+    assert measured["likeness"]["one_face"]["value"] == 1
+    assert "a copy" not in measured["generalises"]["copy_hash"]["means"].split(" of ")[0]
+    assert found["range"][0] > found["base"]
 
 
 @pytest.mark.long
