@@ -9,33 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.dataset import yunet
-from loratui.engine.dataset.weights import Download, Weights
+from loratui.engine.proof import face_weights
 from loratui.engine.proof.protocol import FaceError, Faces
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-WEIGHTS = Weights(
-    what="The face model SFace",
-    repository="opencv/face_recognition_sface",
-    file="face_recognition_sface_2021dec.onnx",
-    sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
-    bytes=38_696_353,
-    licence="Apache-2.0",
-)
-
-
-def fetch(home: Path, download: Download | None = None) -> None:
-    """Brings the weights of both models here. Raises `UsageError` without OpenCV, and `LoratuiError` if a download fails."""
-    yunet.fetch_weights(home, download)
-    WEIGHTS.fetch(home, download)
 
 
 def find(home: Path) -> SFace | None:
     """The reader, if OpenCV and the weights of both models are here."""
     if not yunet.opencv_is_there():
         return None
-    detector, recogniser = yunet.find_weights(home), WEIGHTS.find(home)
+    detector, recogniser = yunet.find_weights(home), face_weights.SFACE.find(home)
     return SFace(detector, recogniser) if detector and recogniser else None
 
 
@@ -43,7 +28,7 @@ class SFace:
     """The two models, loaded at the first image."""
 
     id = "sface-2021dec+yunet-2023mar/1"
-    title = f"SFace and YuNet by OpenCV ({WEIGHTS.licence} and {yunet.WEIGHTS.licence})"
+    title = f"SFace and YuNet by OpenCV ({face_weights.SFACE.licence} and {yunet.WEIGHTS.licence})"
 
     def __init__(self, detector: Path, recogniser: Path) -> None:
         self._paths = detector, recogniser

@@ -97,11 +97,11 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
 
 def _fetch_faces(run: RunDirectory, out: TextIO) -> None:
     """Brings the face models here. A download that fails is said, and the images are made and measured without."""
-    from loratui.engine.proof import face_models, sface
+    from loratui.engine.proof import face_weights
 
-    say(out, f"Face models: {face_models.offer()}.")
+    say(out, f"Face models: {face_weights.offer()}.")
     try:
-        sface.fetch(run.fingerprints.parent)
+        face_weights.fetch(run.fingerprints.parent)
     except LoratuiError as error:
         say(out, clean(f"No likeness by faces: {error}"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from loratui.engine.proof import face_models
+from loratui.engine.proof import face_models, face_weights
 from loratui.engine.proof.parts import Subject
 from loratui.engine.proof.protocol import Near
 from loratui.engine.proof.report import Readers, measure_run
@@ -33,6 +33,6 @@ def measure(job: Job, report: Reporter, requests: ControlQueue, file: str, layou
     files = lora_files(job.run, job.settings)
     subject = Subject(file or files.final, job.settings.validation.likely_strength, files.step_of)
     faces = demo_faces.find() if job.settings.base.is_embedded else face_models.find(job.run.fingerprints.parent)
-    lacking = NO_READER if job.settings.base.is_embedded else face_models.NONE_HERE
+    lacking = NO_READER if job.settings.base.is_embedded else face_weights.NONE_HERE
     readers = Readers(faces, "" if faces else lacking, layouts)
     measure_run(job.run, job.settings, job.ledger.images, list(history.grid_images), readers, subject, progress)

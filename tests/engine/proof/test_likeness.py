@@ -19,7 +19,7 @@ from small_files import YUNET_STAND_IN
 
 from loratui.engine.dataset import weights, yunet
 from loratui.engine.errors import LoratuiError, UsageError
-from loratui.engine.proof import dlib_faces, face_models, sface
+from loratui.engine.proof import dlib_faces, face_models, face_weights, sface
 from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS, leave_one_out, similarity
 from loratui.engine.proof.protocol import Faces, Photo, References, Shot, measured
 
@@ -131,8 +131,8 @@ def test_images_without_a_face_or_with_several_are_left_out_and_counted(rng: np.
 def test_what_lacks_is_said(rng: np.random.Generator) -> None:
     images = [shot(1, seen(person(rng), rng))]
     for measure in (LIKENESS, FACES_FOUND, COPY_FACE):
-        found = measured(measure, images, References(no_faces=face_models.NONE_HERE))
-        assert (found.value, found.unknown) == (None, face_models.NONE_HERE)
+        found = measured(measure, images, References(no_faces=face_weights.NONE_HERE))
+        assert (found.value, found.unknown) == (None, face_weights.NONE_HERE)
     drawn = References(photos=(photo("a", (), 0), photo("b", (), 2)))
     for measure in (LIKENESS, COPY_FACE):
         assert "none of the photos" in measured(measure, images, drawn).unknown
@@ -160,7 +160,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without weights, where stand-ins count as genuine, on a machine without dlib."""
     stand_in = {"bytes": len(YUNET_STAND_IN), "sha256": hashlib.sha256(YUNET_STAND_IN).hexdigest()}
     monkeypatch.setattr(yunet, "WEIGHTS", replace(yunet.WEIGHTS, **stand_in))
-    monkeypatch.setattr(sface, "WEIGHTS", replace(sface.WEIGHTS, **stand_in))
+    monkeypatch.setattr(face_weights, "SFACE", replace(face_weights.SFACE, **stand_in))
     monkeypatch.setattr(weights, "in_hub_cache", lambda *_: ())
     monkeypatch.setattr(yunet, "opencv_is_there", lambda: True)
     monkeypatch.setattr(dlib_faces, "find", lambda: None)
@@ -178,12 +178,12 @@ def test_without_weights_there_is_no_model_and_both_are_fetched_once(home: Path)
         path.write_bytes(YUNET_STAND_IN)
         return path
 
-    sface.fetch(home, download)
-    sface.fetch(home, download)
+    face_weights.fetch(home, download)
+    face_weights.fetch(home, download)
     assert [repository for repository, _ in asked] == ["opencv/face_detection_yunet", "opencv/face_recognition_sface"]
     assert isinstance(face_models.find(home), sface.SFace)
-    assert "Apache-2.0" in face_models.offer()
-    (home / "models" / sface.WEIGHTS.file).write_bytes(b"other")
+    assert "Apache-2.0" in face_weights.offer()
+    (home / "models" / face_weights.SFACE.file).write_bytes(b"other")
     assert face_models.find(home) is None
 
 
@@ -192,11 +192,11 @@ def test_a_hub_that_is_away_and_a_missing_opencv_are_said(home: Path, monkeypatc
         raise ConnectionError("no network")
 
     with pytest.raises(LoratuiError, match="could not be downloaded: no network"):
-        sface.fetch(home, away)
+        face_weights.fetch(home, away)
     monkeypatch.setattr(yunet, "opencv_is_there", lambda: False)
     assert face_models.find(home) is None
     with pytest.raises(UsageError, match="OpenCV"):
-        sface.fetch(home, away)
+        face_weights.fetch(home, away)
 
 
 def test_opencv_finds_a_face_and_one_that_cannot_be_described_is_an_error(home: Path, tmp_path: Path) -> None:

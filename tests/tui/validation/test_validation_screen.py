@@ -22,6 +22,8 @@ from fake_run import (
 from screen_text import hides, rests, screen_text, shows, type_text, waits
 from textual.app import App
 
+from loratui.engine.errors import LoratuiError
+from loratui.engine.proof import face_weights
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
@@ -82,7 +84,7 @@ def write_measures(run: RunDirectory, **changes: Any) -> None:
     sharp |= {"figure": "0.96 of the base's", "means": "unchanged", "ratio": 0.96, **changes}
     unknown = {**sharp, "id": "variety", "title": "Variety", "value": None, "figure": "", "means": "", "unknown": "One seed."}
     likeness = {**sharp, "id": "likeness", "title": "Likeness by faces", "value": 0.5, "range": [0.41, 0.63], "figure": "0.50"}
-    likeness |= {"means": "as like as the photos are to each other", "below": 0.25, "within": 0.75, "above": 0.0}
+    likeness |= {"means": "as like as the photos are to each other", "unknown": "", "below": 0.25, "within": 0.75, "above": 0.0}
     rows = {"quality": [unknown, sharp], "likeness": [likeness]}
     parts = [{"id": id, "status": "partly", "measures": measures, "images": []} for id, measures in rows.items()]
     (run.validation / "measures.json").write_text(json.dumps({"format": 1, "parts": parts}))
@@ -110,6 +112,33 @@ async def test_a_part_shows_what_was_measured_and_m_explains_it(home: Path, size
         await shows(pilot, "Likeness by faces 0.50: as like as the photos")
         await pilot.press("m")
         await shows(pilot, "the photos among themselves 0.41–0.63", "25% below, 75% within what")
+
+
+async def test_the_face_models_are_fetched_from_the_page_of_the_measures(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    write_measures(run, value=None, figure="", means="", unknown=face_weights.NONE_HERE)
+    fetched: list[Path] = []
+    answers = [LoratuiError("The hub is away.", "Try later.")]
+
+    def fetch(home: Path) -> None:
+        fetched.append(home)
+        if answers:
+            raise answers.pop()
+
+    monkeypatch.setattr(face_weights, "fetch", fetch)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness")
+        await pilot.press("m")
+        assert "get face models" not in await shows(pilot, "measures: Likeness")
+        await pilot.press("escape", "n", "n", "n", "m")
+        await shows(pilot, "No face model on this machine", "f get face models")
+        assert not fetched, "nothing is downloaded before a yes"
+        await pilot.press("f")
+        await shows(pilot, "The hub is away. Try later.", "f get face models")
+        await pilot.press("f")
+        await shows(pilot, "The face models are here.")
+        assert len(fetched) == 2
 
 
 @pytest.mark.parametrize(
