@@ -96,17 +96,16 @@ def _curve(
     def words(point: Mapping[str, Any]) -> str:
         shown = point["value"] if point["ratio"] is None else point["ratio"]
         place = f"{point['strength']:g}" if along == "strengths" else _place(point)
-        return f"{place}: {shown:.2f}"
+        return f"{shown:.2f} at {place}"
 
     shown = ", ".join(map(words, _some(known)))
     of_base = " of the base's" if all(point["ratio"] is not None for point in known) else ""
-    what = "strength" if along == "strengths" else "step"
     return Value(
         main.value,
         main.spread,
         main.base,
         main.range,
-        figure=f"by {what} {shown}{of_base}",
+        figure=f"{shown}{of_base}",
         means=main.means,
         unknown=main.unknown,
         images={path: value for one in found.values() for path, value in one.images.items()},

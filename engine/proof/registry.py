@@ -22,6 +22,19 @@ MEASURES: tuple[Measure, ...] = (
     CLIPPED,
 )
 
+CURVES: tuple[Measure, ...] = (
+    LIKENESS,
+    VARIETY,
+    COPY_LAYOUT,
+    SHARPNESS,
+    SATURATION,
+    CLIPPED,
+    COPY_HASH,
+    COPY_FACE,
+    FACES_FOUND,
+)
+"""All of them again: a small window shows the first of a part."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -38,12 +51,7 @@ PARTS: tuple[Part, ...] = (
     Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY)),
     Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH, COPY_FACE)),
     Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
-    Part("strength", MEASURES, "strengths"),
-    Part("checkpoints", MEASURES, "checkpoints"),
+    Part("strength", CURVES, "strengths"),
+    Part("checkpoints", CURVES, "checkpoints"),
     Part("next"),
 )
-
-
-def measure(id: str) -> Measure | None:
-    """A measure by its id."""
-    return next((one for one in MEASURES if one.id == id), None)
