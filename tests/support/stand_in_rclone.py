@@ -32,8 +32,8 @@ def main() -> int:
         return 0
     target = place(words[2])
     if harm == "no hashes" and "--download" not in sys.argv:
-        print(f"{'UNSUPPORTED':>64}  {target.name}")
-        return 0
+        print(f"ERROR : {target.name}: hash unsupported: hash type not supported")
+        return 1
     print(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def test_rclone(tmp_path: Path, rclone: Path, monkeypatch: pytest.MonkeyPatch, h
     found = copied(run)
     assert (found.state, words in found.message) == (state, True), found
     assert state == "failed" or same(run, rclone)
+
+
+@pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
+@pytest.mark.parametrize("remote", ["box", "secret"])
+def test_the_real_rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: str) -> None:
+    """A local folder, which keeps hashes, and an encrypted one, which keeps none."""
+    password = subprocess.run(["rclone", "obscure", "x"], capture_output=True, text=True, check=True).stdout.strip()
+    config = tmp_path / "rclone.conf"
+    config.write_text(f"[box]\ntype = local\n[secret]\ntype = crypt\nremote = {tmp_path}/enc\npassword = {password}\n")
+    monkeypatch.setenv("RCLONE_CONFIG", str(config))
+    run = ended(tmp_path, copy_to=f"rclone:{remote}:{tmp_path}/there")
+    done = copied(run)
+    assert (done.state, done.attempts) == ("done", 1), done
+    assert remote == "secret" or same(run, tmp_path / "there")
 
 
 @pytest.fixture
