@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import sealed
 from loratui.engine.limits import LIST_FILE_BYTES
-from loratui.engine.untrusted import finite, read_json
+from loratui.engine.untrusted import finite
 
 NEARLY_THE_SAME = 0.95
 """Similarity of layouts from which two images are nearly the same."""
@@ -18,7 +19,7 @@ _TEXTS = ("id", "title", "figure", "means", "unknown", "about", "limits", "unit"
 def read_parts(path: Path) -> list[dict[str, Any]]:
     """The parts in a `measures.json`, checked as far as screens and commands rely on them; none if it is unusable."""
     try:
-        table = read_json(path, LIST_FILE_BYTES)
+        table = sealed.read(path, path.parent.parent, LIST_FILE_BYTES)
         parts = table["parts"] if table["format"] == FORMAT else []
         whole = isinstance(parts, list) and all(_is_part(part) for part in parts)
     except (OSError, TypeError, KeyError):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.limits import LIST_FILE_BYTES
-from loratui.engine.untrusted import read_json
 
 FORMAT = 1
 """Of `validation/readings.json`."""
@@ -60,21 +57,16 @@ class Readings:
             self._write(self._used)
 
     def _write(self, readings: dict[str, dict[str, Any]]) -> None:
-        durable.write_json(self._path, {"format": FORMAT, "sum": _sum(readings), "readings": readings}, durable=False)
+        sealed.write(self._path, {"format": FORMAT, "readings": readings}, self._path.parent.parent, lasting=False)
         self._new = 0
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        table = read_json(path, LIST_FILE_BYTES)
-        readings = table["readings"]
-        whole = table["format"] == FORMAT and table["sum"] == _sum(readings)
-    except (OSError, KeyError, TypeError, ValueError):
+        table = sealed.read(path, path.parent.parent, LIST_FILE_BYTES)
+        readings = table["readings"] if table["format"] == FORMAT else {}
+    except (OSError, KeyError):
         return {}
-    if not whole or not isinstance(readings, dict) or not all(isinstance(rows, dict) for rows in readings.values()):
+    if not isinstance(readings, dict) or not all(isinstance(rows, dict) for rows in readings.values()):
         return {}
     return readings
-
-
-def _sum(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loratui.engine import durable
+from loratui.engine import sealed
 from loratui.engine.dataset import decoding
 from loratui.engine.dataset.similar import NEAR_BITS, alike
 from loratui.engine.proof import hashes, pixels
@@ -74,7 +74,7 @@ def measure_run(
         "face_model": readers.faces.title if readers.faces else None,
         "parts": parts,
     }
-    durable.write_json(run.validation / "measures.json", report)
+    sealed.write(run.validation / "measures.json", report, run.path)
     return report
 
 

@@ -39,6 +39,8 @@ FILES = (
     "validation/wish.json",
     "validation/grid.json",
     "validation/checklist.json",
+    "validation/measures.json",
+    "validation/readings.json",
 )
 
 WRITTEN_IN_PLACE = (

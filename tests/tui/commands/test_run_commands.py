@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run
 
+from loratui.engine import sealed
 from loratui.engine.runs import control, lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs, open_run
 from loratui.engine.runs.event_log import EventLog
@@ -388,10 +389,20 @@ def test_validate_needs_a_file_and_lists_its_images(
     assert value["status"] == "done"
     assert [Path(image["path"]).name for image in value["pictures"]] == ["a.png", "b.png"]
     assert value["grid"] is None
+    assert value["parts"] == [], "nothing was measured"
     assert set(value["pictures"][0]) == {"path", "grid", "prompt", "strength", "seed", "file", "nearest", "similarity"}
     assert summarise(run).status == "done"
     wish = json.loads((run.validation / "wish.json").read_text())
     assert (wish["grids"], wish["prompts"], wish["strengths"]) == (["strengths", "checkpoints"], None, None)
+    row = {
+        "id": "sharpness",
+        "value": None,
+        **dict.fromkeys(("title", "figure", "means", "unknown", "about", "limits", "unit"), "x"),
+    }
+    part = {"id": "quality", "status": "unknown", "measures": [row], "images": [{"path": "validation/a.png", "values": {}}]}
+    (run.validation / "measures.json").write_text(json.dumps({"format": 1, "parts": [part]}))
+    assert cli.main(["validate", "--wait", "--json"]) == 0
+    assert result(capsys)["parts"] == [{**part, "images": [{"path": str(run.path / "validation/a.png"), "values": {}}]}]
     options = [
         "--grid",
         "strengths",
@@ -406,7 +417,7 @@ def test_validate_needs_a_file_and_lists_its_images(
     ]
     assert cli.main(["validate", *options, "--wait", "--json"]) == 0
     wish = json.loads((run.validation / "wish.json").read_text())
-    assert wish == {
+    assert {name: wish[name] for name in wish if name not in (sealed.CRC, sealed.RUN)} == {
         "format": 2, "grids": ["strengths"], "file": "output/x.safetensors",
         "prompts": ["{class}, red"], "strengths": [0.0, 1.0], "seeds": 2,
     }  # fmt: skip
