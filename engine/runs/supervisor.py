@@ -95,8 +95,10 @@ class _Supervisor:
         self._moved_from = ""
         """The run's name before its folder was renamed under the last trainer."""
         self._restart_after_s, self._look_every_s = restart_after_s, look_every_s
-        self._restarts = read_state(run, job).restarts
-        """In a row without progress, also those before this start: who resumes such a run again changes nothing about it."""
+        before = read_state(run, job)
+        self._restarts = before.restarts if before.clock == ages.clock_name() else 0
+        """In a row without progress, also those of earlier starts since this machine was booted: who resumes such a run again changes
+        nothing about it."""
         self._worked = run.last_checkpoint_step() > 0
         """Whether this run has made steps."""
         self._restarted_at: deque[float] = deque(maxlen=MOST_AN_HOUR)

@@ -2,7 +2,7 @@
 
 With SIGNAL_AT_START in the environment it gets that signal just before it starts the first trainer. With STALLED_AFTER_S, a step may take
 that long at least before it is stalled, and a trainer that does not answer is killed after a second. KILLS_FOR_MEMORY names a file with
-the kernel's count.
+the kernel's count; ANOTHER_BOOT says that the machine was booted meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import lock, stalls, watchdog
+from loratui.engine.runs import ages, lock, stalls, watchdog
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.supervisor import supervise
 
@@ -32,6 +32,8 @@ if __name__ == "__main__":
     except LoratuiError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    if os.environ.get("ANOTHER_BOOT"):
+        ages.clock_name = lambda: "another boot"
     if counted := os.environ.get("KILLS_FOR_MEMORY"):
         cgroup.oom_kills = lambda *_: int(Path(counted).read_text())
     if least := os.environ.get("STALLED_AFTER_S"):

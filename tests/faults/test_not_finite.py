@@ -326,7 +326,7 @@ def test_no_number_that_is_not_finite_reaches_a_file(make_run: MakeRun, name: st
         assert np.asarray(Image.open(image)).std() > 0, "a sample of nothing is black"
 
 
-@pytest.mark.parametrize("kind", ["latents", "text"])
+@pytest.mark.parametrize("kind", ["latents", pytest.param("text", marks=pytest.mark.long)])
 def test_a_cache_of_what_is_not_finite_is_made_again(make_run: MakeRun, kind: str) -> None:
     run = make_run(*SMALL, "schedule.image_steps=2")
     train(run)

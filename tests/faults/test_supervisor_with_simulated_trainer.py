@@ -194,7 +194,7 @@ def test_a_gpu_that_stays_lost_ends_the_run_with_its_own_code(
 
 
 def test_restarts_are_counted_across_starts_so_that_no_loop_of_resumes_bills(
-    run: RunDirectory, supervised: Callable[..., Any]
+    run: RunDirectory, supervised: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert end(supervised([["kill", 9]])) == 70
     assert len(of_type(run, "trainer_started")) == 4
@@ -203,6 +203,9 @@ def test_restarts_are_counted_across_starts_so_that_no_loop_of_resumes_bills(
     assert end(supervised([["steps", 20], ["checkpoint", 20], ["exit", 143]])) == 143
     assert end(supervised([["kill", 9]])) == 70
     assert len(of_type(run, "trainer_started")) == 10, "a new checkpoint earns new restarts"
+    monkeypatch.setenv("ANOTHER_BOOT", "1")
+    assert end(supervised([["kill", 9]])) == 70
+    assert len(of_type(run, "trainer_started")) == 14, "as does another machine"
 
 
 def test_out_of_memory_plans_that_never_end_do_not_loop(run: RunDirectory, supervised: Callable[..., Any]) -> None:

@@ -359,7 +359,7 @@ def test_sigterm_while_blocks_are_compiled_ends_there_and_saves_the_last_step(ma
     assert train(run) == ExitCode.DONE
 
 
-@pytest.mark.parametrize("where", ["a step", "a sample"])
+@pytest.mark.parametrize("where", ["a step", pytest.param("a sample", marks=pytest.mark.long)])
 def test_sigterm_within_what_takes_long_is_answered_within_seconds(make_run: MakeRun, where: str) -> None:
     """A step whose new shape is compiled, an image that the CPU decodes: neither asks whether the run must end."""
     sets = (*SMALL, "training.ema_decay=0.9")
