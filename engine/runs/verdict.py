@@ -189,9 +189,8 @@ def _alive(found: Evidence) -> Verdict:
 def _finishing(state: RunState, ending: Ending) -> Verdict:
     """A run that has ended, and whose actions for that are carried out."""
     here = next((action for action in state.actions if action.goes_on), None)
-    return Verdict(
-        "finishing", ending.reason, f"After its end: {here.message or here.action}" if here else "", ending.exit_code
-    )
+    said = (here.message or f"{here.action} is not done yet.") if here else ""
+    return Verdict("finishing", ending.reason, said, ending.exit_code)
 
 
 def _elsewhere(found: Evidence) -> Verdict:

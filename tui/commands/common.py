@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.probe import BaseRead
+    from loratui.engine.runs.summary import RunSummary
 
 
 _QUIET_S = 3.0
@@ -239,6 +240,13 @@ def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirec
         why += f", of {at_work[0].owner}" if at_work[0].owner else ""
     say(sys.stderr, clean(f"{chosen.name}: {why}."))
     return chosen
+
+
+def refuse_while_finishing(summary: RunSummary) -> None:
+    """Raises `UsageError` for a run that has ended while what follows its end is being done."""
+    if summary.status == "finishing":
+        message = f"{summary.name} has ended, and what follows its end is being done. {summary.advice}".rstrip()
+        raise UsageError(message, f"Wait, or cancel it: loratui when-finished {summary.name} --cancel")
 
 
 def as_toml(value: Any) -> str:

@@ -64,10 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if not lock.is_held(chosen.lock):
         hint = f"loratui resume {chosen.name}" if before.resumable else "loratui runs lists all runs."
         raise UsageError(f"{chosen.name} is not running; it {text.stands(before.status)}.", hint)
-    if before.status == "finishing":
-        raise UsageError(
-            f"{chosen.name} has ended. {before.advice}", f"Cancel that: loratui when-finished {chosen.name} --cancel"
-        )
+    common.refuse_while_finishing(before)
     if before.job == "validate" and args.command not in ENDING:
         raise UsageError(f"{chosen.name} is making validation images; {args.command} works only during training.")
     tail = Tail(chosen.events_of(before.job))

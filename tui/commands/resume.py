@@ -11,6 +11,7 @@ from loratui.engine.runs.differences import PARTS, Difference, accept, differenc
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.summary import summarise
+from loratui.engine.runs.when_finished.carry_out import left
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
@@ -37,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
     before = summarise(chosen, closely=True)
+    common.refuse_while_finishing(before)
+    if before.status == "done" and left(chosen, before.state):
+        launch(chosen, actions="left")
+        say(out, clean(f"{chosen.name} is done; what was chosen for its end is carried out."))
+        return common.conclude(follow_to_the_end(chosen, "train", out), args, out)
     if before.status == "done":
         raise UsageError(f"{chosen.name} is done; nothing is left to resume.", f"To see it: loratui validate {chosen.name}")
     if not (before.active or before.resumable):

@@ -9,6 +9,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, delete_run
 from loratui.engine.runs.lora_files import lora_paths
+from loratui.engine.runs.summary import summarise
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Asks and deletes. JSON: `run path deleted bytes`."""
     chosen = common.chosen_run(args, to_delete=True)
     if lock.is_held(chosen.lock):
+        common.refuse_while_finishing(summarise(chosen))
         raise UsageError(f"{chosen.name} is running.", f"Stop it first: loratui stop {chosen.name}")
     size = folder_bytes(chosen.path)
     if not args.yes:

@@ -14,6 +14,7 @@ from loratui.engine.planning.validation_grid import GRIDS, GridRequest
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.lora_files import lora_paths
+from loratui.engine.runs.summary import summarise
 from loratui.presets.schema import Settings, parse_value, replace
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import Followed, follow_to_the_end, progress_stream, say
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
     if args.faces:
         _fetch_faces(chosen, out)
+    common.refuse_while_finishing(summarise(chosen))
     make_directory(chosen.validation)
     sealed.write(chosen.validation / "wish.json", _request(args, chosen).to_json(), chosen.path)
     launch(chosen, "validate")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ended_runs import Never, Received, act, end, ended, events, make, states, write_output
 
+from loratui.engine import sealed
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.machine import addresses
 from loratui.engine.runs import fence, lock
@@ -356,7 +357,8 @@ def test_a_run_that_was_taken_over_stops_no_pod(tmp_path: Path, runpod: Received
     right = fence.take(run.path, "here")
 
     def taken_over() -> str:
-        (run.path / fence.FILE).write_text('{"number": 9, "id": "another", "host": "elsewhere", "pid": 1}')
+        other = {"v": 1, "number": 9, "id": "another", "host": "elsewhere", "pid": 1}
+        sealed.write(run.path / fence.FILE, other, run.path)
         return ""
 
     try:
