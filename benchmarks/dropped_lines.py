@@ -72,6 +72,12 @@ class Server:
         self._process.wait()
 
 
+def own_terminal() -> None:
+    """Lets a client hear that its terminal closes, also where these processes were started with nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Session:
     """A command in a terminal over SSH."""
 
@@ -87,7 +93,7 @@ class Session:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that it is told when the terminal closes
+            preexec_fn=own_terminal,
         )
         os.close(slave)
         os.set_blocking(self._master, False)

@@ -437,6 +437,16 @@ def test_sigterm_strikes_at_once_only_where_nothing_is_lost() -> None:
             signal.signal(number, handler)
 
 
+def test_a_trainer_is_gone_once_all_is_saved_whatever_libraries_do_at_the_end(tmp_path: Path) -> None:
+    """Python took 7 s to take compiled blocks apart."""
+    code = "import atexit, runpy, threading; atexit.register(threading.Event().wait)\n"
+    code += "runpy.run_module('loratui.engine.training', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", code, str(tmp_path / "gone")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == ExitCode.DISK
+    assert "folder is gone" in ended.stderr
+
+
 # ---- the disk
 
 
