@@ -24,6 +24,7 @@ from loratui.engine.runs.summary import RunSummary, summarise
 from loratui.engine.runs.verdict import is_foreign
 from loratui.engine.runs.when_finished import choice
 from loratui.engine.training.trainer import Trainer
+from loratui.presets.schema import SchemaError
 from loratui.tui.validation import checklist
 from loratui.tui.validation.checklist import read_checklist
 
@@ -157,8 +158,8 @@ def resumed(run: RunDirectory) -> str:
         if is_foreign(run, read_state(run)):
             raise UsageError("foreign")
         assert train(run, every_step) == ExitCode.DONE
-    except LoratuiError as error:
-        return error.message or "without a word"
+    except (LoratuiError, SchemaError) as error:
+        return str(error) or "without a word"
     return ""
 
 
@@ -174,7 +175,7 @@ def result(run: RunDirectory) -> tuple[Any, ...]:
 
 def check_resume(runs: dict[str, RunDirectory], relative: str, kind: str, run: RunDirectory) -> str:
     """What is wrong with a resume of a damaged run; empty if nothing is."""
-    before = {event.seq for event in events(run, "warning")}
+    before = {event.seq for event in events(run, "warning")} if run.events.is_file() else set()
     refusal = resumed(run)
     if refusal:
         return ""

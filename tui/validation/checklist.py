@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -238,8 +239,10 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
         written_by = sealed.read(path, path.parent.parent).get("format")
     except Gone:
         written_by = None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; it is unchanged.", "Repair it, or move it away.") from error
+    except OSError:  # damaged: what a person noted is kept beside it
+        written_by = None
+        with contextlib.suppress(FileExistsError):
+            durable.keep_as(path, path.with_name("checklist.damaged.json"))
     if isinstance(written_by, int) and written_by > FORMAT:
         raise UsageError(f"{path} was written by a newer loratui; it is unchanged.", "Update loratui.")
     if not path.parent.parent.is_dir():  # writing would make a folder that is no run

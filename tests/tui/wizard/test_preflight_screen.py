@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from fake_run import FakeTrainer, make_run
 from screen_text import hides, screen_text, shows
 
+from loratui.engine import sealed
 from loratui.engine.errors import OutOfMemoryError
 from loratui.engine.planning.estimate import Cost
 from loratui.engine.runs.directory import RunDirectory
@@ -135,7 +135,7 @@ async def test_it_starts_where_the_check_is_off_and_keeps_what_was_read(home: Pa
         await shows(pilot, "! The base should predict epsilon", "enter start training")
         await pilot.press("enter")
         await shows(pilot, "It was never started.")
-    kept = json.loads(runs[0].base_readings.read_text())
+    kept = sealed.read(runs[0].base_readings, runs[0].path)
     assert kept == {"format": 1, **dataclasses.asdict(V)}
     assert runs[0].base_readings.stat().st_mode & 0o777 == 0o600
 
