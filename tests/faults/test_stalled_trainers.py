@@ -190,6 +190,7 @@ def test_a_trainer_that_somebody_has_stopped_is_not_ended(
 def test_where_the_disk_hangs_for_all_nobody_is_ended(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trainer waits for its volume, and would wait again after a restart: it goes on when the volume answers."""
     bound(run, 0.1)
+    run.events.touch()
     asked, answer = threading.Event(), threading.Event()
 
     def hang(_: object) -> None:
@@ -202,7 +203,7 @@ def test_where_the_disk_hangs_for_all_nobody_is_ended(run: RunDirectory, monkeyp
     said: list[str] = []
     watching = threading.Thread(target=lambda: said.append(dog.wait()))
     watching.start()
-    asked.wait()
+    assert asked.wait(20)
     wait_for(lambda: not dog._reader.answers, "a reader that hangs")
     assert trainer.poll() is None
     answer.set()
