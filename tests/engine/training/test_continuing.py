@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file
 from small_runs import MakeRun, events, every_step, losses, same, train, weights
 
-from loratui.engine.dataset.ledger import build_ledger
+from loratui.engine.dataset.ledger import build_ledger, read_ledger
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.formats.safetensors_file import read_metadata
-from loratui.engine.planning.recipe import Recipe, effective_toml
+from loratui.engine.planning.recipe import Recipe, effective_toml, read_recipe
 from loratui.engine.runs import continuing, lineage
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.state_file import read_state
-from loratui.engine.training.trainer import Trainer
+from loratui.engine.training.data import schedule_of
 
 PLAIN = ("adapter.targets=attention", "samples.steps=1", "optimizer.warmup=0", "samples.every_image_steps=1000")
 SMALL = (*PLAIN, "optimizer.scheduler=constant")
@@ -41,10 +41,8 @@ def make(recipe: Recipe, home: Path) -> RunDirectory:
 
 
 def read_planned(run: RunDirectory) -> int:
-    from loratui.engine.training.setup import read_job
-
-    job = read_job(run)
-    return Trainer(job, None, None).progress.total.step  # type: ignore[arg-type]  # only its plan is asked for
+    schedule = schedule_of(read_recipe(run.effective).settings, read_ledger(run.dataset).images)
+    return sum(1 for _ in schedule.windows())
 
 
 def codes(recipe: Recipe, home: Path) -> set[str]:

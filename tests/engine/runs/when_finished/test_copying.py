@@ -120,17 +120,17 @@ def test_rclone(tmp_path: Path, rclone: Path, monkeypatch: pytest.MonkeyPatch, h
 
 
 @pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
-@pytest.mark.parametrize("remote", ["box", "secret"])
+@pytest.mark.parametrize("remote", ["box", "hidden"])
 def test_the_real_rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: str) -> None:
     """A local folder, which keeps hashes, and an encrypted one, which keeps none."""
     password = subprocess.run(["rclone", "obscure", "x"], capture_output=True, text=True, check=True).stdout.strip()
     config = tmp_path / "rclone.conf"
-    config.write_text(f"[box]\ntype = local\n[secret]\ntype = crypt\nremote = {tmp_path}/enc\npassword = {password}\n")
+    config.write_text(f"[box]\ntype = local\n[hidden]\ntype = crypt\nremote = {tmp_path}/enc\npassword = {password}\n")
     monkeypatch.setenv("RCLONE_CONFIG", str(config))
     run = ended(tmp_path, copy_to=f"rclone:{remote}:{tmp_path}/there")
     done = copied(run)
     assert (done.state, done.attempts) == ("done", 1), done
-    assert remote == "secret" or same(run, tmp_path / "there")
+    assert remote == "hidden" or same(run, tmp_path / "there")
 
 
 @pytest.fixture
