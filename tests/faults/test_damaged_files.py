@@ -169,7 +169,10 @@ def result(run: RunDirectory) -> tuple[Any, ...]:
     samples = sorted(
         path.relative_to(run.path).as_posix() for path in run.samples.rglob("*.png") if int(path.parent.name[5:]) > step
     )
-    outputs = {path.name: path.stat().st_size for path in run.output.glob("*.safetensors") if path.is_file()}
+    earlier = {
+        f"qxz-{done:06d}.safetensors" for done in range(step + 1)
+    }  # a resume does not touch them; whoever uses them compares hashes
+    outputs = {path.name: path.stat().st_size for path in run.output.glob("*.safetensors") if path.name not in earlier}
     return made, samples, outputs
 
 
