@@ -85,7 +85,8 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
 
 def waits(run: RunDirectory) -> bool:
     """Whether a run says, somewhere, that it waits for its disk."""
-    return any(event.type == "disk_waiting" for _, event in aside.unsaid(run.events))
+    kept = [*aside.unsaid(run.events), *aside.unsaid(run.validation_events)]
+    return any(event.type == "disk_waiting" for _, event in kept)
 
 
 def main() -> None:

@@ -25,8 +25,9 @@ from loratui.engine.runs.state_file import read_state
 
 HERE = Path(__file__).parent
 NEVER = 10**9
-SMALL = ("schedule.repeats=1", "adapter.targets=attention", "samples.prompts=['a photo of {trigger} {class}']")
-"""Two epochs of four steps, one sample each."""
+GRID = ("validation.strengths=[1.0]", "validation.prompts=['a {trigger}']")
+SMALL = ("schedule.repeats=1", "adapter.targets=attention", "samples.prompts=['a photo of {trigger} {class}']", *GRID)
+"""Two epochs of four steps, one sample each; a validation of three images."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class Server:
         run = RunDirectory(self.template.path.with_name(f"run-{self.made}"))
         shutil.copytree(self.template.path, run.path)
         return run, self._ask(run, first, fault, **more)
+
+    def validate(self, first: int, fault: Fault, **more: Any) -> tuple[RunDirectory, dict[str, Any]]:
+        """As `train`, for the validation of the run without faults."""
+        self.made += 1
+        run = RunDirectory(self.template.path.with_name(f"run-{self.made}"))
+        shutil.copytree(self.undisturbed.path, run.path)
+        return run, self._ask(run, first, fault, job="validate", **more)
 
     def resume(self, run: RunDirectory) -> dict[str, Any]:
         """The run goes on, on a good disk."""
@@ -209,3 +217,24 @@ def test_a_disk_that_fails_at_any_call_changes_nothing(server: Server, kind: str
         else:
             shutil.rmtree(run.path)
     assert not wrong, f"{len(wrong)} of {calls}: {wrong}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["full", "read-only", "broken", "one error"])
+def test_a_disk_that_fails_at_any_call_of_a_validation_changes_nothing(server: Server, kind: str) -> None:
+    fault = FAULTS[kind]
+    undisturbed, answer = server.validate(NEVER, Fault(fault.number, 0))
+    wanted = images(undisturbed)
+    assert len(wanted) == 3
+    for first in range(1, answer["seen"] + 1):
+        run, found = server.validate(first, fault)
+        assert (found["exit"], images(run)) == (0, wanted), (first, run.trainer_log.read_text())
+        shutil.rmtree(run.path)
+    run, found = server.validate(answer["seen"] // 2, Fault(fault.number, NEVER), ask="term", soon=False)
+    assert found["exit"] == 143
+    assert found["answered_s"] < 4.0
+
+
+def images(run: RunDirectory) -> dict[str, str]:
+    """The validation's images, by their hashes."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.validation.glob("*.png")}
