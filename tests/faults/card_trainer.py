@@ -79,7 +79,7 @@ def main() -> int:
         if runs_out.get(way) == batch:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 24 GiB")
 
-    DiffusionLoss.compute = failing  # type: ignore[method-assign]
+    DiffusionLoss.compute = failing  # type: ignore[method-assign]  # what this test replaces
     loaded.load_base, grid.write_sample = loading, writing
     setup.memory_facts, setup.read_job = deciding, reading
     return trainer.main()

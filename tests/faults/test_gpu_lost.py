@@ -68,7 +68,7 @@ def test_the_snapshot_in_main_memory_is_written_before_the_trainer_goes(
                 monkeypatch.setattr(trainer.steps.diffusion_loss, "compute", lose)
             make(window, following)
 
-        trainer.steps.make = made  # type: ignore[method-assign]
+        trainer.steps.make = made  # type: ignore[method-assign]  # what this test replaces
 
     monkeypatch.setattr(checkpoints, "save_checkpoint", slow)
     with pytest.raises(RuntimeError, match="illegal memory"):

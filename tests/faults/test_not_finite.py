@@ -97,7 +97,7 @@ def poison(trainer: Trainer, micro_steps: Sequence[int]) -> None:
             found = prepare(batch, micro_step, *others)
             return replace(found, weights=found.weights * float("nan")) if micro_step in micro_steps else found
 
-        trainer.steps.diffusion_loss._prepared = poisoned  # type: ignore[method-assign]
+        trainer.steps.diffusion_loss._prepared = poisoned  # type: ignore[method-assign]  # what this test replaces
 
     after_loading(trainer, spoil)
 
@@ -113,7 +113,7 @@ def test_a_gradient_that_is_not_finite_leaves_its_step_out(make_run: MakeRun) ->
             first = next(iter(trainer.loaded.adapter.parameters.values()))
             first.register_hook(lambda grad: grad * float("inf") if trainer.at.step == 4 else grad)
 
-        trainer._load = loaded  # type: ignore[method-assign]
+        trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
     assert train(run, poison) == ExitCode.DONE
     assert [e.fields["step"] for e in events(run, "step") if e.fields.get("left_out")] == [5]
@@ -135,7 +135,7 @@ def at_batch(number: int, change: Callable[[TrainingBatch], TrainingBatch]) -> C
                 found = prepare(batch, micro_step, *others)
                 return change(found) if micro_step == number else found
 
-            trainer.steps.diffusion_loss._prepared = prepared  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss._prepared = prepared  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, spoil)
 
@@ -201,7 +201,7 @@ def rate(trainer: Trainer) -> None:
                 group["lr"] = NAN
             return step(*given)
 
-        trainer.steps.optimizer.step = stepped  # type: ignore[method-assign]
+        trainer.steps.optimizer.step = stepped  # type: ignore[method-assign]  # what this test replaces
 
     after_step(trainer, 5, spoil)
 
@@ -249,7 +249,7 @@ def vae(trainer: Trainer) -> None:
         finally:
             cache.load_pixels = read
 
-    trainer._load = loaded  # type: ignore[method-assign]
+    trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
 
 def sample(trainer: Trainer) -> None:
@@ -261,7 +261,7 @@ def sample(trainer: Trainer) -> None:
         def broken(*given: Any, **named: Any) -> Any:
             return drawn(*given, **named) * NAN
 
-        trainer.loaded.model.sample = broken  # type: ignore[method-assign]
+        trainer.loaded.model.sample = broken  # type: ignore[method-assign]  # what this test replaces
 
     after_loading(trainer, spoil)
 

@@ -407,7 +407,7 @@ def hub_answer(data: bytes, folder: Path) -> None:
     try:
         hub_worker.look_up({"repo": "a/b", "files": []})
     finally:
-        HfApi.model_info, hub_worker._knock, hub_worker._head = real, knocks, heads  # type: ignore[method-assign]
+        HfApi.model_info, hub_worker._knock, hub_worker._head = real, knocks, heads  # type: ignore[method-assign]  # what this test replaces
 
 
 def hub_seeds() -> list[bytes]:

@@ -54,7 +54,7 @@ def events(run: RunDirectory, kind: str) -> list[Event]:
 def every_step(trainer: Trainer) -> None:
     """Writes every step into the log, however fast."""
     step = trainer.report.step
-    trainer.report.step = lambda *, always, **fields: step(always=True, **fields)  # type: ignore[method-assign]
+    trainer.report.step = lambda *, always, **fields: step(always=True, **fields)  # type: ignore[method-assign]  # what this test replaces
 
 
 def losses(run: RunDirectory) -> dict[int, str]:
@@ -78,7 +78,7 @@ def after_loading(trainer: Trainer, do: Callable[[], object]) -> None:
         load(stored)
         do()
 
-    trainer._load = loaded  # type: ignore[method-assign]
+    trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
 
 def after_step(trainer: Trainer, number: int, do: Callable[[], object]) -> None:
@@ -92,7 +92,7 @@ def after_step(trainer: Trainer, number: int, do: Callable[[], object]) -> None:
             if window.after.step == number:
                 do()
 
-        trainer.steps.make = made  # type: ignore[method-assign]
+        trainer.steps.make = made  # type: ignore[method-assign]  # what this test replaces
 
     after_loading(trainer, patch)
 

@@ -32,13 +32,13 @@ def test_every_caption_comes_as_often_as_the_ledger_says(make_run: MakeRun, imag
                     seen.update(captions)
                     return batch(captions)
 
-                trainer.loaded.texts.batch = counted  # type: ignore[method-assign]
+                trainer.loaded.texts.batch = counted  # type: ignore[method-assign]  # what this test replaces
                 try:
                     return prepared(*asked)
                 finally:
-                    trainer.loaded.texts.batch = batch  # type: ignore[method-assign]
+                    trainer.loaded.texts.batch = batch  # type: ignore[method-assign]  # what this test replaces
 
-            trainer.steps.diffusion_loss._prepared = counting  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss._prepared = counting  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 

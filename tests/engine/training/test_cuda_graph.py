@@ -329,7 +329,7 @@ def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(
                 replays.extend(one.graph.replays for one in trainer.steps.graph_step._recordings.values())  # type: ignore[attr-defined]
                 forget()
 
-            trainer.steps.graph_step.forget = forgotten  # type: ignore[method-assign]
+            trainer.steps.graph_step.forget = forgotten  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 
@@ -356,7 +356,7 @@ def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: 
                 used.append(trainer.steps.diffusion_loss._ahead is not None)
                 return prepare(*asked)
 
-            trainer.steps.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss.prepare = prepared  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 

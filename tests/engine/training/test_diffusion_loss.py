@@ -105,10 +105,10 @@ def test_row_37_shuffled_captions_keep_their_first_tags_and_come_in_several_orde
                 seen.extend(captions)
                 return batch(captions)
 
-            trainer.loaded.texts.batch = read  # type: ignore[method-assign]
+            trainer.loaded.texts.batch = read  # type: ignore[method-assign]  # what this test replaces
             for number in range(40):
                 trainer.steps.diffusion_loss.prepare((0, 1), number, 2, (number, number))
-            trainer.loaded.texts.batch = batch  # type: ignore[method-assign]
+            trainer.loaded.texts.batch = batch  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 

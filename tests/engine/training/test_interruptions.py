@@ -121,7 +121,7 @@ def test_stopping_within_a_sample_throws_the_sample_away(make_run: MakeRun) -> N
             if text == "denoising steps" and done == 3:
                 control.send(run, "stop")
 
-        trainer.report.progress = seen  # type: ignore[method-assign]
+        trainer.report.progress = seen  # type: ignore[method-assign]  # what this test replaces
 
     assert train(run, stop_in_sample) == ExitCode.TERMINATED
     assert not list(run.samples.rglob("*.png"))
@@ -170,8 +170,8 @@ def test_what_a_kill_prevented_after_the_checkpoint_is_made_by_the_resume(
                 raise Killed
             event(type, **fields)
 
-        trainer._set_up = ready  # type: ignore[method-assign]
-        trainer.report.event = told  # type: ignore[method-assign]
+        trainer._set_up = ready  # type: ignore[method-assign]  # what this test replaces
+        trainer.report.event = told  # type: ignore[method-assign]  # what this test replaces
 
     with pytest.raises(Killed):
         train(run, kill_at)
@@ -203,7 +203,7 @@ def send_in_sample(trainer: Trainer, run: RunDirectory, command: str, step: int)
         if text == "denoising steps" and trainer.at.step == step:
             control.send(run, command)
 
-    trainer.report.progress = seen  # type: ignore[method-assign]
+    trainer.report.progress = seen  # type: ignore[method-assign]  # what this test replaces
 
 
 def test_a_sample_that_a_stop_cut_off_is_made_by_the_resume(make_run: MakeRun) -> None:
@@ -235,7 +235,7 @@ def test_a_pause_that_comes_with_the_last_file_is_answered(make_run: MakeRun) ->
                 control.send(run, "pause")
                 control.send(run, "sample")
 
-        trainer.report.phase = seen  # type: ignore[method-assign]
+        trainer.report.phase = seen  # type: ignore[method-assign]  # what this test replaces
 
     assert train(run, pause_at_the_end) == ExitCode.DONE
     answers = {e.fields["command"]: e.fields["ok"] for e in events(run, "command_acknowledged")}
@@ -272,7 +272,7 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
                     control.send(run, "stop")
                 return prepare(batch, micro_step, *other)
 
-            trainer.steps.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss.prepare = prepared  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 
@@ -309,7 +309,7 @@ def test_a_pause_while_images_are_encoded_ends_there_and_keeps_what_is_encoded(m
             if (text, done) == ("images", 3):
                 control.send(run, "pause")
 
-        trainer.report.progress = seen  # type: ignore[method-assign]
+        trainer.report.progress = seen  # type: ignore[method-assign]  # what this test replaces
 
     with pytest.raises(Interrupted) as ended:
         train(run, pause)
@@ -345,8 +345,8 @@ def test_sigterm_while_blocks_are_compiled_ends_there_and_saves_the_last_step(ma
 
         def patch() -> None:
             compiling = trainer.steps.compiling
-            compiling.is_due = lambda _: trainer.at.step == 3  # type: ignore[method-assign]
-            compiling.compile = compile_for_ever  # type: ignore[method-assign]
+            compiling.is_due = lambda _: trainer.at.step == 3  # type: ignore[method-assign]  # what this test replaces
+            compiling.compile = compile_for_ever  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, patch)
 
@@ -502,7 +502,7 @@ def test_an_event_of_a_sample_that_the_disk_refuses_does_not_end_the_run(make_ru
                 raise DiskError("Cannot write events.jsonl: the disk is full.")
             return append(type, durable=durable, **fields)
 
-        trainer.report.log.append = appended  # type: ignore[method-assign]
+        trainer.report.log.append = appended  # type: ignore[method-assign]  # what this test replaces
 
     assert train(run, refuse) == ExitCode.DONE
 

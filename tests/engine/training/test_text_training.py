@@ -69,7 +69,7 @@ def test_samples_are_made_with_the_text_as_it_was_learnt(make_text_run: MakeRun)
                 assert not any(value.requires_grad for value in plan.prompt_embeds.tensors.values())
                 return sample(plan, on_step)
 
-            family.sample = sampled  # type: ignore[method-assign]
+            family.sample = sampled  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 

@@ -31,7 +31,7 @@ def test_seen_is_the_truth_after_a_pause_and_what_was_planned_at_the_end(make_ru
                 make(window, following)
                 shown.extend(index for batch in window.batches for index in batch)
 
-            trainer.steps.make = made  # type: ignore[method-assign]
+            trainer.steps.make = made  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, spy)
         after_step(trainer, 3, lambda: control.send(run, "pause"))

@@ -88,7 +88,7 @@ def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -
             seen["frozen"] = {n: p.clone() for n, p in trainer.loaded.model.denoiser.named_parameters() if id(p) not in own}
             seen["model"] = trainer.loaded.model.denoiser
 
-        trainer._load = loaded  # type: ignore[method-assign]
+        trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
     assert train(run, spy) == ExitCode.DONE
     now = dict(seen["model"].named_parameters())  # type: ignore[attr-defined]
@@ -175,7 +175,7 @@ def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches
             windows.append(window.batches)
             make(window, following)
 
-        trainer.steps.make = made  # type: ignore[method-assign]
+        trainer.steps.make = made  # type: ignore[method-assign]  # what this test replaces
 
     def look(trainer: Trainer) -> None:
         every_step(trainer)
@@ -205,7 +205,7 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
                 with torch.no_grad():
                     values[weight] = losses_of(trainer, (0, 1), 0)
 
-            trainer._load = loaded  # type: ignore[method-assign]
+            trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
         train(make_run(f"training.prior_weight={weight}", "schedule.epochs=1"), spy)
     assert values["1.0"][0] == values["0.25"][0]
@@ -226,13 +226,13 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
                 inputs.append(latents)
                 return add_noise(latents, noise, uniform)
 
-            trainer.loaded.model.add_noise = seen  # type: ignore[method-assign]
+            trainer.loaded.model.add_noise = seen  # type: ignore[method-assign]  # what this test replaces
             with torch.no_grad():
                 losses_of(trainer, (0,), 0)
                 losses_of(trainer, (0,), 1)
                 losses_of(trainer, (0,), 0)
 
-        trainer._load = loaded  # type: ignore[method-assign]
+        trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
     train(make_run("schedule.epochs=1"), spy)
     assert not torch.equal(inputs[0], inputs[1])
@@ -250,7 +250,7 @@ def test_mirrored_images_are_encoded_anew(make_run: MakeRun) -> None:
             entry = trainer.entries[0]
             found.extend([trainer.loaded.latents.get(entry, False).mean, trainer.loaded.latents.get(entry, True).mean])
 
-        trainer._load = loaded  # type: ignore[method-assign]
+        trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
     train(make_run("dataset.flip=true", "schedule.epochs=1"), spy)
     assert not torch.allclose(found[0], found[1])
@@ -272,9 +272,9 @@ def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> Non
             def sample(plan, on_step):  # type: ignore[no-untyped-def]
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-            trainer.loaded.model.sample = sample  # type: ignore[method-assign]
+            trainer.loaded.model.sample = sample  # type: ignore[method-assign]  # what this test replaces
 
-        trainer._load = loaded  # type: ignore[method-assign]
+        trainer._load = loaded  # type: ignore[method-assign]  # what this test replaces
 
     assert train(run, fail) == ExitCode.DONE
     assert {e.fields["code"] for e in events(run, "warning")} == {"sample_failed"}
@@ -376,11 +376,11 @@ def test_captions_belong_to_their_images_and_are_dropped_as_often_as_wished(make
                 seen.extend(caption_of[id(one)] for one in text)
                 return conditioning(text)
 
-            trainer.loaded.model.text_conditioning = conditioned  # type: ignore[method-assign]
+            trainer.loaded.model.text_conditioning = conditioned  # type: ignore[method-assign]  # what this test replaces
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
                     losses_of(trainer, batch, 0)
-            trainer.loaded.model.text_conditioning = conditioning  # type: ignore[method-assign]
+            trainer.loaded.model.text_conditioning = conditioning  # type: ignore[method-assign]  # what this test replaces
 
         after_loading(trainer, look)
 

@@ -312,7 +312,7 @@ async def test_while_nothing_changes_nothing_is_painted(home: Path, monkeypatch:
         await rests(pilot)
         painted: list[object] = []
         screen = pilot.app.screen
-        pilot.app._display = lambda *update: painted.append(update)  # type: ignore[method-assign]
+        pilot.app._display = lambda *update: painted.append(update)  # type: ignore[method-assign]  # what this test replaces
         looked.clear()
         await waits(pilot, lambda: len(looked) > 4)
         assert screen is pilot.app.screen
