@@ -137,13 +137,13 @@ class WhenFinishedScreen(ModalScreen[None]):
 
     def _options(self) -> list[Option]:
         now = self._chosen
-        pod = f"stop it after {now.countdown_s} s, once the files are verified" if now.pod == "stop" else "let it run on"
+        told = f" after {now.countdown_s} s, once the files are verified" if now.pod == "stop" else ""
         rows = [
             ("   ", f"notify: {_NOTIFIES.get(now.notify, now.notify)}", "notify"),
-            ("[✔]" if now.pod == "stop" else "[ ]", f"rented pod: {pod}", "pod"),
+            ("[✔]" if now.pod == "stop" else "[ ]", f"stop the rented pod{told}", "pod"),
             (
                 "[✔]" if now.after_failure else "[ ]",
-                "all this after a failure too (a message comes in any case)",
+                "all this after a failure too (messages are always sent then)",
                 "after_failure",
             ),
             ("[✔]" if now.after_pause else "[ ]", "all this after a pause or a stop too", "after_pause"),

@@ -38,11 +38,11 @@ async def test_the_plan_step_puts_it_into_the_recipe(home: Path) -> None:
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await shows(pilot, "1 800 image-steps")
         await pilot.press("f")
-        await shows(pilot, "When finished", "notify: nobody", "rented pod: let it run on")
+        await shows(pilot, "When finished", "notify: nobody", "stop the rented pod")
         await pilot.press("enter")
         await shows(pilot, "notify: webhook", "There is no address for webhook")
         await pilot.press("down", "enter")
-        await shows(pilot, "stop it after 120 s", "This machine is no pod")
+        await shows(pilot, "stop the rented pod after 120 s", "This machine is no pod")
         await pilot.press("tab")
         await type_text(pilot, "rsync:me@host:loras")
         await pilot.press("tab")
