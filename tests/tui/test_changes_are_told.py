@@ -30,6 +30,7 @@ OTHER: dict[str, Any] = {
     "schedule.exposures_wanted": (3, 700),
     "adapter.rank_wanted": (1, 2),
     "validation.strengths": (0.0, 2.0),
+    "when_finished.copy_to": "hub:owner/name",
 }
 """Values of keys for which none can be made up."""
 

@@ -464,7 +464,7 @@ def test_a_run_says_nothing_of_another_memory_plan() -> None:
             8,
             ("train_text_encoder=false",),
         ),
-        ("SDXL ({} GB with text encoders)", "sdxl-person", 12, ("train_text_encoder=true",)),
+        ("{} GB for SDXL with text encoders", "sdxl-person", 12, ("train_text_encoder=true",)),
         ("{} GB for SD1.5", "sd15-portrait", 6, ()),
     ],
 )
