@@ -52,7 +52,7 @@ class Story:
 
 def test_a_trainer_that_gets_no_further_is_told_in_plain_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = create_run(tmp_path, "anafox", recipe_toml="", effective_toml="", ledger={}, today="20261121")
-    up = [1000.0]
+    up = [ages.up_s()]
     monkeypatch.setattr("loratui.engine.runs.ages.up_s", lambda: up[0])
     monkeypatch.setattr("loratui.engine.runs.event_log.up_s", lambda: up[0])
     held = lock.acquire(run.lock)
