@@ -13,6 +13,8 @@ LIST_FILE_BYTES = 1 << 28
 IMAGE_FILE_BYTES = 500_000_000
 FOLDER_FILES = 50_000
 """Files of a zip or of a repository on the hub: nobody trains on so many."""
+NAME_BYTES = 255
+"""Of one name of a file or folder: more is an error of the system's."""
 CHUNK_BYTES = 1 << 20
 """Read, hashed or copied at a time."""
 

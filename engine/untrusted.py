@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loratui.engine.limits import SMALL_FILE_BYTES
+from loratui.engine.limits import NAME_BYTES, SMALL_FILE_BYTES
 from loratui.engine.words import count
 
 MOST_DEPTH = 32
@@ -196,8 +196,9 @@ def leads_out(relative: str) -> bool:
 
 
 def inside(folder: Path, relative: str) -> Path | None:
-    """The file of a folder that a record names; None for no name, and for one that leads out."""
-    return None if not relative or leads_out(relative) else folder / relative
+    """The file of a folder that a record names; None for no name, for one that leads out, and for one that no file can have."""
+    too_long = any(len(part.encode(errors="surrogatepass")) > NAME_BYTES for part in relative.split("/"))
+    return None if not relative or leads_out(relative) or too_long else folder / relative
 
 
 def finite(value: object) -> float | None:

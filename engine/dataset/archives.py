@@ -18,7 +18,7 @@ from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.findings import Finding
-from loratui.engine.limits import CHUNK_BYTES, FOLDER_FILES, IMAGE_FILE_BYTES, LIST_FILE_BYTES
+from loratui.engine.limits import CHUNK_BYTES, FOLDER_FILES, IMAGE_FILE_BYTES, LIST_FILE_BYTES, NAME_BYTES
 from loratui.engine.untrusted import leads_out, read_json
 from loratui.engine.words import count, number
 
@@ -151,7 +151,7 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
         return "has no name"
     if leads_out(path.as_posix()) or _UNSAFE.search(name) or not path.name:
         return "has a name that leads out of the folder, or control characters in it"
-    if any(len(os.fsencode(part)) > 255 for part in path.parts) or len(path.parts) > 8:
+    if any(len(os.fsencode(part)) > NAME_BYTES for part in path.parts) or len(path.parts) > 8:
         return "has too long a name or lies too deep"
     passed_over = next(filter(None, map(file_kinds.why_passed_over, path.parts)), "")
     if passed_over:

@@ -255,8 +255,8 @@ def test_every_process_is_started_by_the_one_module() -> None:
         "os.execve",
         "os.execv",
     }
-    # The supervisor forks, so that its trainer waits for the first event; what it becomes is `children.become`.
-    assert {entry for entry in found if entry[0] != "engine/children.py"} == {("engine/runs/supervisor.py", "os.fork")}
+    # The supervisor forks there, so that its trainer waits for the first event; what it becomes is `children.become`.
+    assert {entry for entry in found if entry[0] != "engine/children.py"} == {("engine/runs/trainer_process.py", "os.fork")}
 
 
 @pytest.mark.parametrize(

@@ -176,11 +176,13 @@ def test_a_file_that_changes_meanwhile_is_refused(change: str, tmp_path: Path, m
         read_whole(path)
 
 
-@pytest.mark.parametrize("name", ["", "..", "../x", "a/../../x", "/etc/passwd", "a\0b", "a/.."])
-def test_a_name_that_leads_out_names_no_file(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "..", "../x", "a/../../x", "/etc/passwd", "a\0b", "a/..", "a/" + "é" * 128, "\ud800" * 90]
+)
+def test_a_name_that_leads_out_or_is_too_long_names_no_file(name: str) -> None:
     assert untrusted.inside(Path("/run"), name) is None
 
 
-@pytest.mark.parametrize("name", ["a", "a/b.png", "..a/b..", "a/.b"])
+@pytest.mark.parametrize("name", ["a", "a/b.png", "..a/b..", "a/.b", "a/" + "b" * 255])
 def test_any_other_name_is_a_file_of_the_folder(name: str) -> None:
     assert untrusted.inside(Path("/run"), name) == Path("/run") / name
