@@ -159,8 +159,7 @@ class EventLog:
             if self._fd < 0 and not self._closed:
                 self._fd = _opened(self._path)
             if os.fstat(self._fd).st_nlink == 0:  # somebody has deleted it, and what is written to it is gone too
-                os.close(self._fd)
-                self._fd = _opened(self._path)
+                self._close_for(_opened(self._path))
             begin = os.fstat(self._fd).st_size
             try:
                 self._end_torn_line()
@@ -211,7 +210,11 @@ class EventLog:
         with open_regular(self._path, follow=False) as file:
             known = os.fstat(file.fileno()).st_size - len(tail)
             write_file(self._path, file.read(max(0, known)) + tail)
-        fd = _opened(self._path)
+        self._close_for(_opened(self._path))
+
+    def _close_for(self, fd: int) -> None:
+        """Writes to another open file from now on. It must be open before this one is closed: the number of a file that is closed is
+        soon that of something else."""
         os.close(self._fd)
         self._fd = fd
 

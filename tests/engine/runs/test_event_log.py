@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -249,6 +250,27 @@ log.append("step", step=99)
     lost = 1100 - len(steps) + 1
     assert batch.events[-2].get("message") == f"{lost} events could not be written to the log."
     assert batch.skipped == 0
+
+
+def test_a_log_that_is_deleted_with_its_folder_is_never_written_into_another_file(tmp_path: Path) -> None:
+    """The number of a closed file is that of the next one that is opened: a pipe to another process, or another run's log."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    log = EventLog.open(folder / "events.jsonl")
+    log.append("heartbeat", phase="training")
+    shutil.rmtree(folder)
+    log.append("heartbeat", phase="training")
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    for type in ("heartbeat", "warning"):
+        log.append(type, code="x")
+    os.close(write)
+    assert os.read(read, 1000) == b""
+    os.close(read)
+    folder.mkdir()
+    log.append("warning", code="y")
+    assert [event.text("code") for event in read_events(folder / "events.jsonl", 0, 1 << 20).events][-1] == "y"
+    log.close()
 
 
 def test_threads_share_a_log(tmp_path: Path) -> None:

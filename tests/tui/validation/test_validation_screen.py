@@ -396,6 +396,6 @@ async def test_a_disk_that_refuses_is_told(home: Path, monkeypatch: pytest.Monke
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "1/7 Likeness")
         await pilot.press("space")
-        await shows(pilot, "newer loratui; it is unchanged")
+        await shows(pilot, "unchanged.", "Update")
         assert "0 of 7 ticked" in screen_text(pilot.app)
     assert json.loads((run.validation / "checklist.json").read_text())["format"] == 9
