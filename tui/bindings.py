@@ -227,7 +227,7 @@ KEYS: tuple[Key, ...] = (
         Key("live_samples", "i", "prompts", action="change_samples", when="can_command", changes=True,
             help="change the sample prompts and their interval"),
         Key("when_finished", "f", "finished", when="not_gone", changes=True,
-            help="choose what is done when the run has ended: copy, command, message, stop of the pod; carries it out if it is left"),
+            help="choose what is done when the run has ended: copy, command, message, stop of the pod; afterwards it runs what was not done"),
         Key("filter", "slash", "filter", "log lines with some words, or /a regular expression/"),
         Key("large_plot", "1", "loss", "only the loss; press again for everything", action="enlarge('plot')"),
         Key("large_samples", "2", "samples", "only the samples, prompts against steps; press again for everything", action="enlarge('samples')"),

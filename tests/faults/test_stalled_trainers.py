@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from random_bases import base_folder, images, make_run
+from simulated_supervision import supervision
 from small_runs import MakeRun, same, weights
 
 from loratui.engine.runs import lock
@@ -41,30 +41,13 @@ def run(tmp_path: Path) -> RunDirectory:
 def supervised(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts the supervisor of a trainer that may be stalled for so many seconds; ends what is left."""
     monkeypatch.setenv("STALLED_AFTER_S", "0.5")
-    started: list[subprocess.Popen[str]] = []
+    with supervision(run) as launch:
 
-    def start(*attempts: list[list[Any]], end_after_s: float = 0.3, wrapped: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        (run.path / "simulated.json").write_text(json.dumps(attempts))
-        bound(run, end_after_s)
-        trainer = [*wrapped, sys.executable, str(HERE / "simulated_trainer.py"), str(run.path), "--job", "train"]
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "simulated_supervisor.py"), str(run.path), "train", *trainer],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+        def start(*attempts: list[list[Any]], end_after_s: float = 0.3, wrapped: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+            bound(run, end_after_s)
+            return launch(*attempts, wrapped=wrapped, errors=subprocess.STDOUT)
 
-    yield start
-    for process in started:
-        owner = lock.read_owner(run.lock)
-        if owner is not None:
-            owner.trainer.send_signal(signal.SIGKILL)
-        process.kill()
-        process.communicate()
+        yield start
 
 
 def bound(run: RunDirectory, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated_supervision import supervision
 
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
@@ -32,29 +32,8 @@ def run(tmp_path: Path) -> RunDirectory:
 @pytest.fixture
 def supervised(run: RunDirectory) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts the supervisor with the given attempts; ends what is left."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*attempts: list[list[Any]], job: str = "train", command: list[str] | None = None) -> subprocess.Popen[str]:
-        (run.path / "simulated.json").write_text(json.dumps(attempts))
-        trainer = command or [sys.executable, str(HERE / "simulated_trainer.py"), str(run.path), "--job", job]
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "simulated_supervisor.py"), str(run.path), job, *trainer],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        owner = lock.read_owner(run.lock)
-        if owner is not None:
-            owner.trainer.send_signal(signal.SIGKILL)
-        process.kill()
-        process.communicate()
+    with supervision(run) as start:
+        yield start
 
 
 def events(run: RunDirectory, job: str = "train") -> list[Event]:

@@ -21,7 +21,7 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(home: Path, **chosen: object) -> dict[str, str]:
-    return {found.key: found.message for found in check_ending(WhenFinished(**chosen), home)}  # type: ignore[arg-type]  # by name
+    return {found.key: found.message for found in check_ending(WhenFinished(**chosen), home)}  # type: ignore[arg-type]  # mypy takes each value for any field's
 
 
 def test_nothing_chosen_is_nothing_said(tmp_path: Path) -> None:
