@@ -269,7 +269,7 @@ KEYS: tuple[Key, ...] = (
         Key("stop_grid", "x", "stop", action="stop", when="model.can_stop", changes=True,
             help="stop making images; r resumes later"),
     ),
-    *_on(("validation", "validation_files"),
+    *_on(("validation", "validation_files", "validation_image"),
         Key("note", "e", "note", "write a note", when="can_note", changes=True),
     ),
     *_on(("validation",),

@@ -15,6 +15,8 @@ from small_runs import after_step, events, every_step, losses, same, train, weig
 
 from loratui.engine import sealed
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.proof import notes
+from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.differences import Difference, accept
 from loratui.engine.runs.directory import RunDirectory
@@ -25,13 +27,11 @@ from loratui.engine.runs.verdict import is_foreign
 from loratui.engine.runs.when_finished import choice
 from loratui.engine.training.trainer import Trainer
 from loratui.presets.schema import SchemaError
-from loratui.tui.validation import checklist
-from loratui.tui.validation.checklist import read_checklist
 
 SMALL = ("adapter.targets=attention", "samples.steps=1")
 FOR_PEOPLE = ("log",)
 """Folders of what is only printed."""
-OPTIONAL = ("when_finished.json", "validation/checklist.json")
+OPTIONAL = ("when_finished.json", "validation/notes.json")
 """What a person set, so its file is there or not: who deletes it takes that back."""
 
 
@@ -66,7 +66,7 @@ def fill(run: RunDirectory) -> None:
     accept(run, [Difference("base", (run.name,))])
     choice.change(run, {"command": ("true", run.name)})
     sealed.write(run.base_readings, {"format": 1, "readings": {}, "mistaken": "", "message": run.name, "remedy": ""}, run.path)
-    checklist.update(run.validation / "checklist.json", lambda kept: kept.note("likeness", f"of {run.name}"))
+    notes.update(run.validation / "notes.json", lambda kept: kept.note("likeness", f"of {run.name}"))
     sealed.write(run.validation / "wish.json", {"format": 2, "grids": ["strengths"], "file": run.name}, run.path)
     sealed.write(run.validation / "grid.json", {"format": 2, "grids": ["strengths"], "images": []}, run.path)
 
@@ -108,7 +108,7 @@ def seen(run: RunDirectory) -> dict[str, Any]:
         "changes": found.state.changes,
         "edited": run.edited(),
         "choice": _or_refusal(lambda: choice.read(run)),
-        "notes": read_checklist(run.validation / "checklist.json"),
+        "notes": read_checklist(run.validation / "notes.json"),
     }
 
 

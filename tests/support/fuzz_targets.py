@@ -34,6 +34,7 @@ from loratui.engine.planning.bases import is_tokenizer_of
 from loratui.engine.planning.lora_size import denoiser_config, targeted, text_encoders_of
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
+from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs import changes, control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, encode, read_events
@@ -49,7 +50,6 @@ from loratui.tui.runs import figures
 from loratui.tui.runs.store import RunStore
 from loratui.tui.terminal.thumbnails import ThumbnailError
 from loratui.tui.terminal.thumbnails import load as load_thumbnail
-from loratui.tui.validation.checklist import read_checklist
 from loratui.tui.validation.grid_images import read_listed, training_paths
 from loratui.tui.wizard.drafts import list_drafts
 

@@ -14,6 +14,7 @@ from loratui.engine.dataset.ledger import read_table
 from loratui.engine.errors import DatasetError, DiskError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
+from loratui.engine.proof.notes import Checklist, read_checklist
 from loratui.engine.runs import changes, control, lock
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.logs import log_tail
@@ -25,7 +26,6 @@ from loratui.tui import settings
 from loratui.tui.cli import main
 from loratui.tui.dataset.recent import recent_folders
 from loratui.tui.terminal.thumbnails import ThumbnailError, load
-from loratui.tui.validation.checklist import Checklist, read_checklist
 from loratui.tui.validation.grid_images import read_listed, training_paths
 from loratui.tui.wizard.drafts import list_drafts
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.proof.notes import read_checklist, update
 from loratui.engine.runs import lock
 from loratui.engine.runs.events import decode, encode
 from loratui.engine.runs.series import Series
@@ -24,7 +25,7 @@ from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError, parse_value
 from loratui.tui import settings
 from loratui.tui.cli import main
-from loratui.tui.validation.checklist import POINTS, read_checklist, update
+from loratui.tui.validation.checklist import POINTS
 from loratui.tui.validation.grid_images import read_listed
 from loratui.tui.widgets import braille
 from loratui.tui.wizard.drafts import list_drafts

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.proof import notes
 from loratui.engine.proof.kept import read_parts
+from loratui.engine.proof.notes import Checklist
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import checklist, exporting, grid_images, measured
-from loratui.tui.validation.checklist import POINTS, SEEN, Checklist, Point
+from loratui.tui.validation.checklist import POINTS, SEEN, Point
 from loratui.tui.validation.exporting import Export
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
 
@@ -36,7 +38,7 @@ class _Walk:
     def __init__(self, run: RunDirectory, settings: Settings, ask: Asker, say: Say) -> None:
         self._run, self._settings, self._ask, self._say = run, settings, ask, say
         self._path = run.validation / "checklist.json"
-        self._kept = checklist.read_checklist(self._path)
+        self._kept = notes.read_checklist(self._path)
         dataset = settings.dataset
         files = lora_files(run, settings)
         self._subject = Subject(dataset.trigger, dataset.class_word, settings.validation.likely_strength, files)
@@ -102,7 +104,7 @@ class _Walk:
             self._keep(lambda kept: kept.choose(chosen or kept.chosen))
         if not chosen:
             return
-        ratings = ["Not rated", *("★" * stars for stars in range(1, checklist.MOST_STARS + 1))]
+        ratings = ["Not rated", *("★" * stars for stars in range(1, notes.MOST_STARS + 1))]
         stars = self._ask.choose("How good is it?", ratings, self._kept.mark(chosen).rating)
         if stars != self._kept.mark(chosen).rating:
             self._keep(lambda kept: kept.rate(chosen, stars))
@@ -126,7 +128,7 @@ class _Walk:
         self._say(exporting.licence_note(self._settings))
 
     def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
-        self._kept = checklist.update(self._path, change)
+        self._kept = notes.update(self._path, change)
 
 
 def _slots(run: RunDirectory) -> list[Slot]:

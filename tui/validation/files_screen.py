@@ -9,11 +9,11 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.engine.proof.notes import Checklist
 from loratui.engine.runs.lora_files import lora_files
 from loratui.tui import text
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation.checklist import Checklist
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import stars
 from loratui.tui.widgets.line import Line, joined, plain

@@ -7,13 +7,14 @@ from typing import Literal
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 
 from loratui.tui.runs.image_page import Shown
 from loratui.tui.runs.image_screen import ImageScreen
 from loratui.tui.validation import grid_images
 from loratui.tui.validation.grid_images import Slot, Table, Tile
 from loratui.tui.validation.model import ValidationModel
-from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
 Beside = Literal["base", "training", "nothing"]
@@ -68,6 +69,25 @@ class ValidationImage(ImageScreen):
         self._wanted = possible[(possible.index(now) + 1) % len(possible)]
         self._show()
 
+    @property
+    def can_note(self) -> bool:
+        """A note is on an image of the validation, not on a photo."""
+        return not self.tile.training
+
+    def action_note(self) -> None:
+        from loratui.tui.validation.note_screen import NoteScreen
+
+        path = self.tile.slot.path
+
+        def written(note: str | None) -> None:
+            if note is None:
+                return
+            if problem := self.model.keep(lambda kept: kept.note_image(path, note)):
+                self.loratui.tell(problem, "error")
+            self._show()
+
+        self.app.push_screen(NoteScreen("Note on this image", self.model.kept.images.get(path, "")), written)
+
     def _show(self) -> None:
         super()._show()
         tile, slot = self.tile, self.tile.slot
@@ -78,7 +98,7 @@ class ValidationImage(ImageScreen):
         if path is not None:
             self.line("right-title").say(plain(title, "bold"))
             self.query_one("#beside-image", ThumbnailView).show(path)
-        self.line("image-words").say(plain(slot.prompt, "bold"), plain(f"  seed {slot.seed}", "$muted"))
+        self.line("image-words").say(plain(slot.prompt, "bold"), plain(f"  seed {slot.seed}", "$muted"), self._note())
         word, _, meaning = grid_images.likeness(slot.similarity)
         figure = f" ({slot.similarity:.2f} of 1)" if slot.similarity is not None else ""
         like = self.line("image-like")
@@ -86,6 +106,10 @@ class ValidationImage(ImageScreen):
         tone = "bold $warning" if slot.similarity is not None and slot.similarity >= grid_images.VERY_LIKE else "bold"
         like.say(plain(f"{word} {slot.nearest}{figure}: ", tone), plain(meaning))
         self.refresh_bindings()
+
+    def _note(self) -> Content:
+        note = self.model.kept.images.get(self.tile.slot.path, "") if self.can_note else ""
+        return joined(plain("  note  ", "$accent"), plain(" ".join(note.split()))) if note else Content("")
 
     def _possible(self) -> list[Beside]:
         return [beside for beside in _ORDER if beside == "nothing" or self._image_beside(beside)[0] is not None]

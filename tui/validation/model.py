@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.proof import notes
 from loratui.engine.proof.kept import read_parts
+from loratui.engine.proof.notes import Checklist
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError, Settings
-from loratui.tui.validation import checklist, grid_images
-from loratui.tui.validation.checklist import Checklist
+from loratui.tui.validation import grid_images
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
 from loratui.tui.validation.measured import Row
 
@@ -47,7 +48,7 @@ class ValidationModel:
         dataset = self.settings.dataset
         self.subject = Subject(dataset.trigger, dataset.class_word, self.settings.validation.likely_strength)
         self._checklist_path = run.validation / "checklist.json"
-        self.kept = checklist.read_checklist(self._checklist_path)
+        self.kept = notes.read_checklist(self._checklist_path)
         """What the person noted."""
         self.slots: list[Slot] = []
         """All images, made or not yet."""
@@ -95,7 +96,7 @@ class ValidationModel:
     def keep(self, change: Callable[[Checklist], Checklist]) -> str:
         """Changes what the person noted, and writes it. Returns what failed, else an empty text."""
         try:
-            self.kept = checklist.update(self._checklist_path, change)
+            self.kept = notes.update(self._checklist_path, change)
         except LoratuiError as error:
             return str(error)
         return ""

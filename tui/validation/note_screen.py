@@ -11,8 +11,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
+from loratui.engine.proof.notes import LONGEST_NOTE
 from loratui.tui.terminal import clean
-from loratui.tui.validation.checklist import LONGEST_NOTE
 from loratui.tui.widgets.line import Line, joined, plain
 
 

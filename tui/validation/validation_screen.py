@@ -12,12 +12,13 @@ from textual.content import Content
 from textual.widgets import OptionList
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.proof.notes import Checklist
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui import text
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import checklist, grid_images, measured
-from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
+from loratui.tui.validation.checklist import POINTS, SEEN
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
 from loratui.tui.widgets.image_table import ImageTable

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from textual.content import Content
 from textual.widgets import OptionList
 
+from loratui.engine.proof.notes import MOST_STARS, Checklist
 from loratui.tui.terminal import clean
-from loratui.tui.validation.checklist import MOST_STARS, POINTS, SEEN, Checklist, Point
+from loratui.tui.validation.checklist import POINTS, SEEN, Point
 from loratui.tui.widgets.line import plain
 
 

@@ -15,6 +15,7 @@ from scenes import scene
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
 from loratui.engine.proof import report as report_module
 from loratui.engine.proof.kept import read_parts
+from loratui.engine.proof.notes import PART_IDS
 from loratui.engine.proof.parts import Subject
 from loratui.engine.proof.protocol import FaceError, Faces, Near
 from loratui.engine.proof.readings import Readings
@@ -23,7 +24,6 @@ from loratui.engine.proof.report import Readers, latest, measure_run
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.records import Image as Made
 from loratui.presets.schema import Dataset, Settings
-from loratui.tui.validation.checklist import POINTS
 
 FILE, EARLIER = "output/x.safetensors", "output/x-000090.safetensors"
 SETTINGS = Settings(dataset=Dataset(trigger="qxz", class_word="woman"))
@@ -99,7 +99,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def test_every_part_of_the_checklist_has_its_images_and_measures(run: RunDirectory, photos: list[LedgerEntry]) -> None:
     layouts = {f"{at}.png": [Near(f"{(at + 1) % 6}.png", 0.6)] for at in range(6)}
     report = measure(run, photos, images(run), readers=Readers(EveryoneIsTheSame(), "", layouts))
-    assert [part["id"] for part in report["parts"]] == [part.id for part in PARTS] == [point.id for point in POINTS]
+    assert [part["id"] for part in report["parts"]] == [part.id for part in PARTS] == list(PART_IDS)
     by_part = {part["id"]: part for part in report["parts"]}
     assert {id: len(part["images"]) for id, part in by_part.items()} == {
         "likeness": 6, "generalises": 3, "trigger_alone": 3, "quality": 6, "strength": 6, "checkpoints": 2, "next": 0

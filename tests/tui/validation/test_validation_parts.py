@@ -10,9 +10,9 @@ import pytest
 from fake_run import finished_run, write_grid
 from screen_text import hides, rests, screen_text, shows, type_text, waits
 
+from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
-from loratui.tui.validation.checklist import read_checklist
 from loratui.tui.validation.validation_screen import ValidationScreen
 from loratui.tui.widgets.check_list import CheckList
 

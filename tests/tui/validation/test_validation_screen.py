@@ -24,10 +24,10 @@ from textual.app import App
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.proof import face_weights
+from loratui.engine.proof.notes import FORMAT, read_checklist
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
-from loratui.tui.validation.checklist import read_checklist
 from loratui.tui.validation.image_screen import ValidationImage
 from loratui.tui.widgets.check_list import CheckList
 from loratui.tui.widgets.image_table import ImageTable
@@ -267,7 +267,7 @@ async def test_ticks_notes_and_what_was_seen_are_kept_in_the_run(home: Path) -> 
     path = run.validation / "checklist.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     body = json.loads(path.read_text())
-    assert (body["format"], list(body["ticked"]), body["notes"]) == (2, ["likeness"], {"generalises": "the bow returns"})
+    assert (body["format"], list(body["ticked"]), body["notes"]) == (FORMAT, ["likeness"], {"generalises": "the bow returns"})
     assert body["seen"] == ["sticks"]
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "1 of 7 ticked", "2/7 Generalises", "the bow returns")
@@ -317,7 +317,12 @@ async def test_an_image_large_stands_beside_the_base_or_its_nearest_photo(home: 
         await shows(pilot, "the base alone", "training image anafox_03.png")
         await pilot.press("y")
         await shows(pilot, "scp line")
-        await pilot.press("escape", "escape")
+        await pilot.press("escape", "e")
+        await type_text(pilot, "not her")
+        await pilot.press("escape")
+        await shows(pilot, "note  not her")
+        assert read_checklist(run.validation / "checklist.json").images == {check_cell(PROMPTS[1], 0.0)["path"]: "not her"}
+        await pilot.press("escape")
         await shows(pilot, "5/7 Strength")
         tile = _images(pilot.app).tile
         assert tile is not None
