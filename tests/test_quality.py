@@ -122,7 +122,6 @@ ALLOWED = {
     ("engine/dataset/caption_words.py", ".read_text"): "a list that comes with the program",
     ("engine/dataset/archives.py", "ZipFile"): "the reader of zips, with limits of its own",
     ("engine/dataset/decoding.py", "pillow.open"): "the reader of images, with limits of its own; it is given an open file",
-    ("engine/training/validation/grid.py", "Image.open"): "an image that this process has just made",
     ("engine/families/loading.py", "safe_open"): "weights of a base, after our own check of the header",
     ("tui/settings.py", "tomlkit.parse"): "a text that parse_toml has taken before, to keep its comments",
     ("tui/cli.py", "open"): "a descriptor of this process, to be written to",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
-from loratui.engine.families.model import NoisyInput, Prediction, SamplePlan
+from loratui.engine.families.model import NoisyInput, Prediction, SamplePlan, first_noise
 from loratui.engine.families.parts import on_device
 from loratui.presets.schema import Base
 
@@ -21,7 +21,7 @@ ZERO_SNR_RESCALE = 0.7
 Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, §3.4."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(2B, C, …, h, w) input and (2B,) timesteps -> prediction; the first half is for the negative prompt."""
+"""(2B, C, …, h, w) input and (2B,) timesteps -> prediction; the first half is for the negative prompts."""
 
 
 class Diffusion:
@@ -78,32 +78,33 @@ class Diffusion:
     @torch.no_grad()
     def sample(
         self,
-        plan: SamplePlan,
+        plans: Sequence[SamplePlan],
         shape: tuple[int, ...],
         device: torch.device,
         denoise: Denoise,
         on_step: Callable[[int, int], None],
     ) -> Tensor:
-        """Latents of `shape` (1, C, …, h, w) by DPM-Solver++ 2M with classifier-free guidance.
+        """(B, C, …, h, w) latents of B plans of one kind, each of `shape` (1, C, …, h, w), by DPM-Solver++ 2M with classifier-free
+        guidance.
 
-        The noise is drawn on the CPU, so a seed means the same everywhere. Without guidance, `denoise` gets only one half.
+        `denoise` gets all negative halves, then all positive ones; without guidance, only these.
         """
         from diffusers import DPMSolverMultistepScheduler
 
         # A separate scheduler: set_timesteps would shrink the table that training draws from.
         scheduler = DPMSolverMultistepScheduler.from_config(self._config)
-        scheduler.set_timesteps(plan.steps)
-        latents = torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed)) * scheduler.init_noise_sigma
-        latents = latents.to(device)
-        copies = 1 if plan.guidance == 1.0 else 2
+        steps, guidance = plans[0].steps, plans[0].guidance
+        scheduler.set_timesteps(steps)
+        latents = (first_noise(plans, shape) * scheduler.init_noise_sigma).to(device)
+        copies = 1 if guidance == 1.0 else 2
         for done, timestep in enumerate(scheduler.timesteps, 1):
-            latent_model_input = scheduler.scale_model_input(latents.expand(copies, *latents.shape[1:]), timestep)
-            prediction = denoise(latent_model_input, timestep.expand(copies).to(device)).float()
+            latent_model_input = scheduler.scale_model_input(torch.cat([latents] * copies), timestep)
+            prediction = denoise(latent_model_input, timestep.expand(len(latent_model_input)).to(device)).float()
             if copies == 2:
                 negative, positive = prediction.chunk(2)
-                prediction = self._guided(negative, positive, plan.guidance)
+                prediction = self._guided(negative, positive, guidance)
             latents = scheduler.step(prediction, timestep, latents).prev_sample
-            on_step(done, plan.steps)
+            on_step(done, steps)
         assert isinstance(latents, Tensor)
         return latents
 

@@ -23,6 +23,7 @@ from loratui.engine.families.model import (
     Prediction,
     PromptEmbeds,
     PromptTokens,
+    SamplePlan,
     SizeConditioning,
 )
 from loratui.engine.families.parts import Parts, finite, is_mixed
@@ -175,6 +176,12 @@ class DiffusersModel(ABC):
 
     def size_conditioning(self, sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:  # noqa: ARG002 - most denoisers read none
         return {}
+
+    @abstractmethod
+    def sample_together(self, plans: Sequence[SamplePlan], on_step: Callable[[int, int], None]) -> list[Tensor]: ...
+
+    def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
+        return self.sample_together([plan], on_step)[0]
 
     def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
         return self.text_conditioning([one.tensors for one in prompt_embeds]) | self.size_conditioning(sizes)

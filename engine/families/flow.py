@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from loratui.engine.families.model import NoisyInput, SamplePlan
+from loratui.engine.families.model import NoisyInput, SamplePlan, first_noise
 from loratui.engine.families.parts import on_device
 from loratui.presets.schema import Training
 
@@ -18,7 +18,7 @@ SMALLEST = 2.0**-25
 """Half the distance between two drawn numbers; 0 itself has no quantile of the normal distribution."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(1, C, …, h, w) input and (1,) σ -> prediction."""
+"""(B, C, …, h, w) input and (B,) σ -> prediction."""
 
 
 def shift_of(tokens: int, config: Mapping[str, Any]) -> float:
@@ -54,7 +54,7 @@ def add_noise(latents: Tensor, noise: Tensor, sigmas: Tensor) -> NoisyInput:
 
 @torch.no_grad()
 def sample(
-    plan: SamplePlan,
+    plans: Sequence[SamplePlan],
     shape: tuple[int, ...],
     config: Mapping[str, Any],
     tokens: int,
@@ -62,14 +62,16 @@ def sample(
     denoise: Denoise,
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Latents of `shape` (1, C, …, h, w) by Euler steps along the base's own schedule, shifted for the image's size."""
+    """(B, C, …, h, w) latents of B plans of one kind, each of `shape` (1, C, …, h, w), by Euler steps along the base's own schedule,
+    shifted for the image's size."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))
-    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / plan.steps, plan.steps), mu=math.log(shift_of(tokens, config)))
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed)).to(device)
+    steps = plans[0].steps
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=math.log(shift_of(tokens, config)))
+    latents = first_noise(plans, shape).to(device)
     for done, timestep in enumerate(scheduler.timesteps, 1):
-        prediction = denoise(latents, (timestep / 1000).expand(1).to(device)).float()
+        prediction = denoise(latents, (timestep / 1000).expand(len(plans)).to(device)).float()
         latents = scheduler.step(prediction, timestep, latents).prev_sample
-        on_step(done, plan.steps)
+        on_step(done, steps)
     return latents

@@ -105,6 +105,17 @@ class SamplePlan:
     negative_given: bool = False
     """Whether a person gave this negative prompt; without one, some bases take zeros instead of the empty text."""
 
+    @property
+    def kind(self) -> object:
+        """What plans must have in common to be sampled together."""
+        texts = (self.prompt_embeds.shapes, self.negative_prompt_embeds.shapes)
+        return (*texts, self.width, self.height, self.steps, self.guidance, self.negative_given)
+
+
+def first_noise(plans: Sequence[SamplePlan], shape: tuple[int, ...]) -> Tensor:
+    """(B, C, …, h, w): the noise of each plan by its own seed, so an image is the same alone and among others."""
+    return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed)) for plan in plans])
+
 
 class Joiner(Protocol):
     """Has layers with a LoRA computed together. A layer without one, or with more than a plain one, changes nothing."""
@@ -237,6 +248,9 @@ class Model(Protocol):
 
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
         """An image as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
+
+    def sample_together(self, plans: Sequence[SamplePlan], on_step: Callable[[int, int], None]) -> list[Tensor]:
+        """The same of several plans of one `kind`, in one batch: alike but for rounding."""
 
 
 ModelLoader = Callable[[BaseFiles, Settings, LoadOptions], Model]

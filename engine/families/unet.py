@@ -73,17 +73,20 @@ class UNetModel(DiffusersModel):
         return output
 
     @torch.no_grad()
-    def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
-        text = [self._negative(plan), plan.prompt_embeds] if plan.guidance != 1.0 else [plan.prompt_embeds]
-        sizes = [SizeConditioning.whole(plan.width, plan.height)] * len(text)
+    def sample_together(self, plans: Sequence[SamplePlan], on_step: Callable[[int, int], None]) -> list[Tensor]:
+        one = plans[0]
+        negative = list(map(self._negative, plans)) if one.guidance != 1.0 else []
+        text = [*negative, *(plan.prompt_embeds for plan in plans)]
+        sizes = [SizeConditioning.whole(one.width, one.height)] * len(text)
         conditioning = self.conditioning(text, sizes)
 
         def denoise(latent_model_input: Tensor, timesteps: Tensor) -> Tensor:
             with self._sampling():
                 return self.predict(latent_model_input, timesteps, conditioning)
 
-        shape = self._latent_shape(plan.width, plan.height)
-        return self.decode_image(self._diffusion.sample(plan, shape, self.device, denoise, on_step)[0])
+        shape = self._latent_shape(one.width, one.height)
+        latents = self._diffusion.sample(plans, shape, self.device, denoise, on_step)
+        return [self.decode_image(each) for each in latents]
 
     def _negative(self, plan: SamplePlan) -> PromptEmbeds:
         return plan.negative_prompt_embeds

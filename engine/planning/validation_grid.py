@@ -105,9 +105,9 @@ def cells(settings: Settings, wish: GridRequest, *, files: Sequence[str], final:
                 for strength in strengths:
                     chosen.append(Cell("strengths", prompt, template, seed, final if strength else "", strength))
     if "checkpoints" in wish.grids:
-        for template in templates:
-            prompt = filled(template, fill)
-            for file in files:
+        for file in files:  # each is put on the base once
+            for template in templates:
+                prompt = filled(template, fill)
                 chosen.append(Cell("checkpoints", prompt, template, samples.seed, file, validation.likely_strength))
     if len(chosen) > MOST_IMAGES:
         raise UsageError(f"That would be {count(len(chosen), 'image')}.", "Choose fewer prompts, strengths or seeds.")

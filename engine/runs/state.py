@@ -274,7 +274,11 @@ class RunState:
         self._image_made(event)
 
     def _on_image_written(self, event: Event) -> None:
-        if event.text("nearest"):
+        seconds = event.number("seconds")
+        if seconds is not None and 0 < seconds < _LONGEST_IMAGE_S:  # its share of a batch
+            self.restarts, self.image_since = 0, event.at
+            self.image_times.append(seconds)
+        elif event.text("nearest"):  # of an earlier version
             self.restarts = 0
             self._image_made(event)
         else:  # it was there already, is told again without what it is like, and took no time

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from torch import Tensor
+
 from loratui.engine.durable import make_directory, write_file
 from loratui.engine.families.model import Model, SamplePlan
 from loratui.engine.training.adapters.adapter import LoraAdapter
@@ -45,6 +47,11 @@ def write_sample(
     within `computing`, where nothing of the training changes."""
     with adapter.strength(strength), computing or nullcontext():
         pixels = model.sample(plan(), on_step)
+    write_image(path, pixels)
+
+
+def write_image(path: Path, pixels: Tensor) -> None:
+    """Writes (3, H, W) uint8 pixels as PNG."""
     make_directory(path.parent)
     write_file(path, to_png(pixels))
 

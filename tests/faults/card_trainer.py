@@ -30,7 +30,7 @@ def main() -> int:
     setup.device_name = progress.device_name = lambda *_: "NVIDIA Simulated"
     torch.cuda.mem_get_info = lambda *_: (23 * GIB, 24 * GIB)
     torch.cuda.synchronize = torch.cuda.reset_peak_memory_stats = lambda *_: None
-    compute, load, write = DiffusionLoss.compute, loaded.load_base, grid.write_sample
+    compute, load, write = DiffusionLoss.compute, loaded.load_base, grid.write_image
     collect, read, facts = setup.memory_facts, setup.read_job, []
     batches, lost = 0, Path(sys.argv[1]) / "lost.json"
 
@@ -64,9 +64,9 @@ def main() -> int:
         run_out(job.memory_plan.way, 0)
         return load(job)
 
-    def writing(path: Path, *others: Any) -> None:
+    def writing(path: Path, pixels: torch.Tensor) -> None:
         run_out(setup.decide_memory(facts[-1]).way, len(list(path.parent.glob("*.png"))) + 1)
-        write(path, *others)
+        write(path, pixels)
 
     def reading(*given: Any, **named: Any) -> setup.Job:
         return dataclasses.replace(read(*given, **named), device=torch.device("cpu"))
@@ -80,7 +80,7 @@ def main() -> int:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 24 GiB")
 
     DiffusionLoss.compute = failing  # type: ignore[method-assign]  # what this test replaces
-    loaded.load_base, grid.write_sample = loading, writing
+    loaded.load_base, grid.write_image = loading, writing
     setup.memory_facts, setup.read_job = deciding, reading
     return trainer.main()
 

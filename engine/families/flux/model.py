@@ -135,17 +135,18 @@ class Flux(DiffusersModel):
         return unpack(output, height, width)
 
     @torch.no_grad()
-    def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
+    def sample_together(self, plans: Sequence[SamplePlan], on_step: Callable[[int, int], None]) -> list[Tensor]:
         """One pass per step: the guidance is an input of the transformer, and there is no negative prompt."""
-        shape = self._latent_shape(plan.width, plan.height)
-        conditioning = self.conditioning([plan.prompt_embeds], [])
+        one = plans[0]
+        shape = self._latent_shape(one.width, one.height)
+        conditioning = self.conditioning([plan.prompt_embeds for plan in plans], [])
 
         def denoise(latent_model_input: Tensor, sigmas: Tensor) -> Tensor:
             with self._sampling():
-                return self._velocity(latent_model_input, sigmas, conditioning, plan.guidance)
+                return self._velocity(latent_model_input, sigmas, conditioning, one.guidance)
 
-        latents = flow.sample(plan, shape, self._schedule, shape[-2] * shape[-1] // 4, self.device, denoise, on_step)
-        return self.decode_image(latents[0])
+        latents = flow.sample(plans, shape, self._schedule, shape[-2] * shape[-1] // 4, self.device, denoise, on_step)
+        return [self.decode_image(each) for each in latents]
 
 
 def pack(latents: Tensor) -> Tensor:

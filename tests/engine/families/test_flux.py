@@ -193,7 +193,7 @@ def test_row_33_euler_steps_along_the_target_lead_back_to_the_image() -> None:
     target = flow.add_noise(image, start, torch.tensor([0.5])).target
 
     def sampled(sign: float) -> Tensor:
-        return flow.sample(plan, (1, 16, 4, 4), config, 4, CPU, lambda *_: sign * target, lambda *_: None)
+        return flow.sample([plan], (1, 16, 4, 4), config, 4, CPU, lambda *_: sign * target, lambda *_: None)
 
     assert torch.allclose(sampled(1.0), image, atol=1e-5)
     assert (sampled(-1.0) - image).abs().max() > 1.0
@@ -427,3 +427,12 @@ def test_row_38_target_sets_have_the_counts_of_other_trainers(
     found = [n for n, m in full_size_transformer.named_modules() if isinstance(m, torch.nn.Linear) and pattern.fullmatch(n)]
     assert len(found) == count
     assert ("proj_out" in found) == (targets == "all")
+
+
+def test_images_made_together_are_those_made_alone(family: Flux) -> None:
+    plans = [plan(family), plan(family, seed=4)]
+    alone = [family.sample(one, lambda *_: None) for one in plans]
+    together = family.sample_together(plans, lambda *_: None)
+    assert not torch.equal(*alone)
+    for one, other in zip(alone, together, strict=True):
+        assert (one.int() - other.int()).abs().max() <= 1, "but for rounding"

@@ -226,3 +226,12 @@ def test_lora_names_are_what_other_programs_accept(family: Sd15, full_size_unet:
     ]
     assert len(set(names)) == 278
     assert all(grammar.fullmatch(name) for name in names)
+
+
+def test_images_made_together_are_those_made_alone(family: Sd15) -> None:
+    plans = [plan(family, 5.0), plan(family, 5.0, seed=4)]
+    alone = [family.sample(one, lambda *_: None) for one in plans]
+    together = family.sample_together(plans, lambda *_: None)
+    assert not torch.equal(*alone)
+    for one, other in zip(alone, together, strict=True):
+        assert (one.int() - other.int()).abs().max() <= 1, "but for rounding"

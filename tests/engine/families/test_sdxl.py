@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -364,3 +365,12 @@ def test_row_38_target_sets_have_the_counts_of_other_trainers(
     pattern = re.compile("|".join(denoiser_patterns("sdxl", targets)))
     kinds = (torch.nn.Linear, torch.nn.Conv2d)
     assert sum(1 for name, m in full_size_unet.named_modules() if isinstance(m, kinds) and pattern.fullmatch(name)) == count
+
+
+def test_images_made_together_are_those_made_alone(family: Sdxl) -> None:
+    plans = [plan(family, 5.0), replace(plan(family, 5.0), seed=4)]
+    alone = [family.sample(one, lambda *_: None) for one in plans]
+    together = family.sample_together(plans, lambda *_: None)
+    assert not torch.equal(*alone)
+    for one, other in zip(alone, together, strict=True):
+        assert (one.int() - other.int()).abs().max() <= 1, "but for rounding"

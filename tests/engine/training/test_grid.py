@@ -31,6 +31,7 @@ from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 from loratui.engine.training.validation import grid as grid_module
+from loratui.engine.training.validation import making
 from loratui.engine.training.validation.grid import make_grid
 from loratui.engine.training.validation.nearest import layout
 
@@ -90,10 +91,10 @@ def test_both_grids_have_every_cell_and_strength_0_is_the_base(trained: RunDirec
         (prompt, strength) for prompt in ("a qxz thing", "qxz, red") for strength in (0.0, 0.5, 1.0, 1.5)
     ]
     epochs = [cell for cell in cells if cell["grid"] == "checkpoints"]
-    assert [c["file"] for c in epochs] == ["output/qxz-000007.safetensors", "output/qxz-000014.safetensors"] * 2
+    assert [c["file"] for c in epochs] == ["output/qxz-000007.safetensors"] * 2 + ["output/qxz-000014.safetensors"] * 2
     images = [Image.open(trained.path / cell["path"]) for cell in strengths[:4]]
     assert all(different(a, b) for a, b in itertools.pairwise(images))
-    assert different(*(Image.open(trained.path / cell["path"]) for cell in epochs[:2]))
+    assert different(*(Image.open(trained.path / cell["path"]) for cell in epochs[::2]))
     assert not any(image.info for image in images), "nothing but pixels in the file"
     assert [t["path"] for t in told(trained)] == [cell["path"] for cell in cells]
     assert {t["nearest"] for t in told(trained)} <= {f"{n}.png" for n in range(7)}
@@ -108,7 +109,7 @@ def test_what_is_there_is_not_made_again_and_another_wish_makes_the_rest(
     do(trained, "validate")
     made = {path: path.stat().st_mtime_ns for path in trained.validation.glob("*.png")}
     assert len(made) == 4
-    monkeypatch.setattr(grid_module, "load_base", lambda _: pytest.fail("nothing is missing"))
+    monkeypatch.setattr(making, "load_base", lambda _: pytest.fail("nothing is missing"))
     do(trained, "validate")
     monkeypatch.undo()
     durable.write_json(trained.validation / "wish.json", GridRequest(grids=("strengths",), strengths=(0.0, 1.0, 1.5)).to_json())
@@ -118,7 +119,7 @@ def test_what_is_there_is_not_made_again_and_another_wish_makes_the_rest(
 
 
 def test_a_check_that_was_stopped_goes_on_where_it_was(trained: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, made = grid_module.write_sample, []
+    write, made = grid_module.write_image, []
 
     def counted(*args: Any) -> None:
         write(*args)
@@ -126,7 +127,7 @@ def test_a_check_that_was_stopped_goes_on_where_it_was(trained: RunDirectory, mo
         if len(made) == 3:
             control.send(trained, "stop")
 
-    monkeypatch.setattr(grid_module, "write_sample", counted)
+    monkeypatch.setattr(grid_module, "write_image", counted)
     with pytest.raises(Interrupted):
         do(trained, "validate")
     assert len(made) == 3
