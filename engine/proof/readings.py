@@ -19,9 +19,10 @@ T = TypeVar("T")
 class Readings:
     """A file of readings, each by its reader (with its version) and the SHA-256 of the image. A damaged file is an empty one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        """None: they are kept as long as this object is."""
         self._path = path
-        self._kept = _read(path)
+        self._kept = _read(path) if path else {}
         self._used: dict[str, dict[str, Any]] = {}
         self._new = 0
         self.made = 0
@@ -44,7 +45,7 @@ class Readings:
         self._new += 1
         self.made += 1
         if self._new >= _SAVE_AFTER:
-            self._write(self._kept)
+            self.keep()
 
     def keep(self) -> None:
         """Writes all that is known so far, for a job that ends before it is done."""
@@ -57,6 +58,8 @@ class Readings:
             self._write(self._used)
 
     def _write(self, readings: dict[str, dict[str, Any]]) -> None:
+        if self._path is None:
+            return
         sealed.write(self._path, {"format": FORMAT, "readings": readings}, self._path.parent.parent, lasting=False)
         self._new = 0
 

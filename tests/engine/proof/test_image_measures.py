@@ -18,8 +18,8 @@ from loratui.engine.proof.copies import COPY, COPY_HASH, COPY_LAYOUT
 from loratui.engine.proof.hashes import agreement, parts_of
 from loratui.engine.proof.pixels import Pixels, read_pixels
 from loratui.engine.proof.protocol import Measure, Near, Photo, References, Shot, Value, measured
+from loratui.engine.proof.reading import near_groups
 from loratui.engine.proof.registry import MEASURES
-from loratui.engine.proof.report import near_groups
 from loratui.engine.proof.variety import VARIETY
 
 

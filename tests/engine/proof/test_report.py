@@ -13,7 +13,7 @@ from PIL import Image
 from scenes import scene
 
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
-from loratui.engine.proof import report as report_module
+from loratui.engine.proof import reading as reading_module
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import PART_IDS
 from loratui.engine.proof.parts import Subject
@@ -91,8 +91,8 @@ def measure(run: RunDirectory, photos: list[LedgerEntry], made: list[Made], **mo
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The images whose pixels are read."""
     found: list[object] = []
-    read = report_module.read_pixels
-    monkeypatch.setattr(report_module, "read_pixels", lambda image: found.append(image) or read(image))
+    read = reading_module.read_pixels
+    monkeypatch.setattr(reading_module, "read_pixels", lambda image: found.append(image) or read(image))
     return found
 
 

@@ -18,7 +18,7 @@ from random_bases import run_on, write_images
 from loratui.engine import durable
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.planning.validation_grid import GridRequest
-from loratui.engine.proof import report as report_module
+from loratui.engine.proof import reading as reading_module
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.registry import PARTS
 from loratui.engine.runs import control
@@ -146,8 +146,8 @@ def test_the_images_are_measured_at_the_end_and_only_new_ones_are_read_again(
     trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[object] = []
-    read = report_module.read_pixels
-    monkeypatch.setattr(report_module, "read_pixels", lambda image: reads.append(image) or read(image))
+    read = reading_module.read_pixels
+    monkeypatch.setattr(reading_module, "read_pixels", lambda image: reads.append(image) or read(image))
     durable.make_directory(trained.validation)
     wish = GridRequest(grids=("strengths",), strengths=(0.0, 1.0), seeds=2)
     durable.write_json(trained.validation / "wish.json", wish.to_json())
