@@ -6,12 +6,14 @@ have been unpacked from a stranger's archive. Nothing in either may be taken for
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -53,6 +55,26 @@ _COMPILED = {
     "CUDA_CACHE_PATH": "cuda",
 }
 """Caches of machine code -> their folders. By default some lie in /tmp under a name that anybody can take first."""
+
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""The signals that ask a process of a run to end."""
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[set[int]]:
+    """Within the block neither this thread nor a child that it starts takes a signal of `ENDING`; each comes later. Gives what is held
+    back outside of the block. The child lets them through with `let_through` once it can answer them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield {int(number) for number in before}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """Takes the signals of `ENDING`, also those that came while they were held back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -65,15 +65,16 @@ def _start(run: RunDirectory, job: str, actions: str, ready: int) -> subprocess.
     except OSError as error:
         raise disk_error(error, run.supervisor_log) from error
     try:
-        return children.start(
-            children.command(
-                module, where, "--job", job, "--ready-fd", str(ready), *(["--actions", actions] if actions else [])
-            ),
-            stdout=output,
-            stderr=output,
-            pass_fds=[ready],
-            cwd=run.path,
-        )
+        with children.held_back():  # a box that is taken back now stops a supervisor that can answer, and has the lock
+            return children.start(
+                children.command(
+                    module, where, "--job", job, "--ready-fd", str(ready), *(["--actions", actions] if actions else [])
+                ),
+                stdout=output,
+                stderr=output,
+                pass_fds=[ready],
+                cwd=run.path,
+            )
     except OSError as error:
         raise UsageError(
             f"The supervisor could not be started: {error}.", "Check that Python and loratui are intact."

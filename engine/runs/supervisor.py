@@ -139,9 +139,10 @@ class _Supervisor:
         for folder in contents.FOLDERS:  # a person may have deleted some
             durable.make_directory(self._run.path / folder)
         control.clear(self._run)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in children.ENDING:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        children.let_through()  # `launch` held them back
 
     def carry_out_actions(self, which: str) -> None:
         """Has a child carry out what was chosen for the end of the run, and waits for it; the run's own end stays as it is."""

@@ -23,15 +23,14 @@ def fork(run: RunDirectory, held: lock.RunLock, command: Sequence[str], forked: 
     `forked` takes its pid before any signal reaches this process.
     """
     gate_read, gate_write = os.pipe()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
-        pid = os.fork()
-        if pid == 0:
-            os.close(gate_write)
-            _become(run, held, command, gate_read, blocked)
-        forked(pid)
+        with children.held_back() as outside:
+            pid = os.fork()
+            if pid == 0:
+                os.close(gate_write)
+                _become(run, held, command, gate_read, outside)
+            forked(pid)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(gate_read)
     return gate_write
 
@@ -40,7 +39,7 @@ def _become(run: RunDirectory, held: lock.RunLock, command: Sequence[str], gate:
     """The child's part: waits for the gate, then is the trainer, or dies as SIGTERM would have it."""
     try:
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in children.ENDING:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         if os.read(gate, 1) != GO:

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loratui.engine import children
 from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.runs import control, launcher, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
@@ -49,6 +51,24 @@ def test_a_launched_run_is_alive_detached_and_ends_by_command(run: RunDirectory)
     summary = summarise(run)
     assert (summary.status, summary.exit_code, summary.active) == ("paused", 10, False)
     assert run.supervisor_log.read_text() == ""
+
+
+def test_a_sigterm_before_the_supervisor_can_answer_is_answered_once_it_can(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_and_end(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*arguments, **options)
+        process.send_signal(signal.SIGTERM)
+        return process
+
+    start = children.start
+    monkeypatch.setattr(children, "start", start_and_end)
+    launch(run)
+    wait_until_free(run)
+    found = summarise(run)
+    assert (found.status, found.exit_code) == ("stopped", 143)
+    assert "asked to stop" in found.reason
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_second_launch_is_refused_with_the_owners_name(run: RunDirectory) -> None:

@@ -93,9 +93,13 @@ class Place:
     def supervise(self, run: RunDirectory) -> int:
         """Forks a supervisor of the run, and returns its pid."""
         assert threading.active_count() == 1, threading.enumerate()
-        pid = os.fork()
-        if pid:
-            return pid
+        with children.held_back():  # as `launcher.launch` does
+            pid = os.fork()
+            if pid == 0:
+                self._be_the_supervisor(run)
+        return pid
+
+    def _be_the_supervisor(self, run: RunDirectory) -> NoReturn:
         code = 1
         try:
             os.setsid()
