@@ -21,6 +21,8 @@ from loratui.engine.machine.volume import volume_of
 from loratui.engine.runs.events import Event, decode, last_events
 from loratui.engine.untrusted import read_json
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is this account's alone, or is not used
+"""Where a box has one disk for everything, which is full, this takes a few lines until it is booted again."""
 _MOST_BYTES = 1 << 22
 _NO_DEVICE = -1
 _LARGEST_GAP = 2
@@ -84,7 +86,9 @@ def _places() -> Iterator[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/"):
         yield Path(runtime) / "loratui"
-    yield Path(tempfile.gettempdir()) / f"loratui-{os.geteuid()}"
+    for place in (Path(tempfile.gettempdir()), _MEMORY):
+        if place.is_dir():
+            yield place / f"loratui-{os.geteuid()}"
 
 
 def _name(path: Path) -> str:

@@ -18,6 +18,7 @@ from loratui.engine.runs import fence
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import Event
 from loratui.engine.runs.records import Action
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import StateWriter
@@ -130,6 +131,7 @@ class Actions:
             self._log.append("action", durable=True, **fields)
         except DiskError as error:  # a full disk must not keep a pod running
             print(f"{fields} was not logged: {error}", file=sys.stderr, flush=True)
+            self._state.state.apply(Event("action", self._state.state.seq + 1, time.time(), fields))
         self._state.write()
 
 

@@ -14,7 +14,7 @@ from loratui.engine.runs.lock import RunLock
 def start(run: RunDirectory, held: RunLock, which: str = "left") -> subprocess.Popen[bytes] | None:
     """Starts the process that carries out the actions, which holds the lock too; None if nothing is to be done.
 
-    Raises `OSError`.
+    Raises `OSError` where no process can be started.
     """
     from loratui.engine.runs.state_file import read_state
     from loratui.engine.runs.when_finished.carry_out import left  # not at the start of a supervisor, which must be quick
@@ -22,7 +22,10 @@ def start(run: RunDirectory, held: RunLock, which: str = "left") -> subprocess.P
     if not left(run, read_state(run), "again" if which == "again" else "now" if which == "now" else "left"):
         return None
     words = children.command("loratui.engine.runs.when_finished", str(run.path), "--which", which)
-    output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
+    try:
+        output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
+    except OSError:  # a disk that takes nothing must not keep a pod running
+        output = os.open(os.devnull, os.O_WRONLY)
     try:
         env = {**children.environment(), **fence.to_environment(held.fence)}
         return children.start(words, stdout=output, stderr=output, env=env, pass_fds=[held.fd], cwd=run.path)

@@ -17,8 +17,9 @@ from loratui.engine.runs import fence, lock
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import summarise
-from loratui.engine.runs.when_finished import choice, pod, programs
+from loratui.engine.runs.when_finished import choice, copying, pod, programs
 from loratui.engine.runs.when_finished.carry_out import Actions, left
+from loratui.engine.runs.when_finished.result import Result
 from loratui.presets.schema import SchemaError
 
 WRITES = (sys.executable, "-c", "import os, pathlib; pathlib.Path('said').write_text(os.environ['LORATUI_STATUS'])")
@@ -380,7 +381,9 @@ class _Countdown(_NoWait):
 def test_a_full_disk_keeps_no_pod_running(
     tmp_path: Path, runpod: Received, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = ended(tmp_path, pod="stop")
+    """Also where the log does not take that the files were copied."""
+    run = ended(tmp_path, pod="stop", copy_to="rsync:me@host:loras")
+    monkeypatch.setattr(copying, "carry_out", lambda *_: Result("done", "2 files copied.", 1))
     log = EventLog.open(run.events)
 
     def full(*_: object, **__: object) -> int:
