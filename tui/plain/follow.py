@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 
 from rich.cells import cell_len
 
+from loratui.engine import children
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory
@@ -34,7 +36,8 @@ STEP_LATEST_S = 30.0
 """and each silence of this length."""
 STALL_LOOK_S = 2.0
 STALL_AGAIN_S = 60.0
-"""A stall is told again after so long."""
+"""A standstill is told again after so long."""
+_STANDS = {"stalled": "Stalled.", "waiting": "It still waits for its disk."}
 
 
 class Narrator:
@@ -88,25 +91,29 @@ class Narrator:
         return sentence
 
 
-class _Stalls:
-    """Says when a trainer that lives gets no further, and when it goes on: of that, no event tells."""
+class _Standstills:
+    """Says that a trainer that lives gets no further, or still waits for its disk, and when a stalled one goes on: no event tells that."""
 
-    def __init__(self, run: RunDirectory) -> None:
-        self._run = run
+    def __init__(self, run: RunDirectory, waits: bool) -> None:
+        """`waits`: whether it waited for its disk before it was followed; later that is an event."""
+        self._run, self._untold = run, waits
         self._looked_at = self._told_at = float("-inf")
+        self._before = ""
 
     def lines(self, now: float) -> Iterator[str]:
         """The new lines at `now`, s on any steady clock."""
         if now - self._looked_at < STALL_LOOK_S:
             return
-        self._looked_at, told = now, self._told_at > 0
-        found = summarise(self._run)
-        if found.status == "stalled" and now - self._told_at >= STALL_AGAIN_S:
+        self._looked_at, found = now, summarise(self._run)
+        stands = _STANDS.get(found.status, "")
+        if stands and stands != self._before:
+            self._told_at = now if found.status == "waiting" and not self._untold else float("-inf")
+        if stands and now - self._told_at >= STALL_AGAIN_S:
             self._told_at = now
-            yield f"{text.clock_with_zone(time.time())}  {clean(f'Stalled. {found.reason} {found.advice}'.strip())}"
-        elif told and found.status in ("starting", "running"):
-            self._told_at = float("-inf")
+            yield f"{text.clock_with_zone(time.time())}  {clean(f'{stands} {found.reason} {found.advice}'.strip())}"
+        elif self._before == _STANDS["stalled"] and found.status in ("starting", "running"):
             yield f"{text.clock_with_zone(time.time())}  It goes on."
+        self._before, self._untold = stands, False
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,7 @@ def follow(run: RunDirectory, job: str, out: TextIO, *, past: bool = False, poll
         for batch, keep_every in tail.glance():
             store.apply_batch(batch, keep_every)
         store.state = read_state(run, job)
-    narrator, stalls = Narrator(store), _Stalls(run)
+    narrator, standstills = Narrator(store), _Standstills(run, waits=store.state.waiting is not None)
     while True:
         # First check whether it lives, then read the log, so nothing of a dead run is missed.
         alive = lock.is_held(run.lock)
@@ -183,7 +190,7 @@ def follow(run: RunDirectory, job: str, out: TextIO, *, past: bool = False, poll
             for line in narrator.lines(time.monotonic()):
                 say(out, line)
         now = time.monotonic()
-        for line in itertools.chain(narrator.lines(now), stalls.lines(now) if alive else ()):
+        for line in itertools.chain(narrator.lines(now), standstills.lines(now) if alive else ()):
             say(out, line)
         if not alive:
             return _conclude(run, job, store, time.monotonic() - began)
@@ -191,8 +198,12 @@ def follow(run: RunDirectory, job: str, out: TextIO, *, past: bool = False, poll
 
 
 def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = False) -> Followed | None:
-    """As `follow`, but after Ctrl-C prints how to come back and returns None. The run continues."""
+    """As `follow`, but after Ctrl-C prints how to come back and returns None. The run continues, unless this is the first process of a
+    container: then a signal stops the run, which is followed to its end."""
     hangup.watch_output()
+    if os.getpid() == 1:  # of a container, which ends with it: who stops the container signals nobody else
+        for number in children.ENDING:
+            signal.signal(number, lambda *_: _end(run))
     try:
         return follow(run, job, out, past=past)
     except KeyboardInterrupt:
@@ -201,6 +212,12 @@ def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = 
         say(out, f"{name} continues without this terminal. To come back: loratui attach {name}")
         say(out, f"To end it: loratui stop {name}")
         return None
+
+
+def _end(run: RunDirectory) -> None:
+    """Has a run save everything and end."""
+    if owner := lock.read_owner(run.lock):
+        owner.supervisor.send_signal(signal.SIGTERM)
 
 
 def say_conclusion(ended: Followed, out: TextIO) -> None:

@@ -26,7 +26,7 @@ from loratui.engine.runs.events import Event, EventBatch
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.tail import Tail
 from loratui.tui import text
-from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _Stalls, _wrapped, follow, say
+from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _Standstills, _wrapped, follow, say
 from loratui.tui.runs import figures
 from loratui.tui.runs.store import RunStore
 
@@ -56,7 +56,7 @@ def test_a_trainer_that_gets_no_further_is_told_in_plain_lines(tmp_path: Path, m
     monkeypatch.setattr("loratui.engine.runs.ages.up_s", lambda: up[0])
     monkeypatch.setattr("loratui.engine.runs.event_log.up_s", lambda: up[0])
     held = lock.acquire(run.lock)
-    told = _Stalls(run)
+    told = _Standstills(run, waits=False)
     with EventLog.open(run.events) as log:
         log.append("trainer_started", attempt=1, pid=1, clock=ages.clock_name())
         log.append("phase_changed", phase="training", text="")
@@ -77,6 +77,23 @@ def test_a_trainer_that_gets_no_further_is_told_in_plain_lines(tmp_path: Path, m
         (line,) = told.lines(104.0)
         assert line.endswith("  It goes on.")
         assert list(told.lines(107.0)) == []
+    held.release()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_wait_for_the_disk_is_told_again_and_at_once_to_whoever_comes_later(tmp_path: Path, waits: bool) -> None:
+    run = create_run(tmp_path, "anafox", recipe_toml="", effective_toml="", ledger={}, today="20261121")
+    held = lock.acquire(run.lock)
+    told = _Standstills(run, waits=waits)
+    with EventLog.open(run.events) as log:
+        log.append("trainer_started", attempt=1, pid=1, clock=ages.clock_name())
+        log.append(
+            "disk_waiting", reason="The disk is full.", remedy="Free some space.", error="ENOSPC", place="x", deletable=[]
+        )
+        lines = [line.split("  ", 1)[1] for now in (0.0, 30.0, 65.0, 90.0) for line in told.lines(now)]
+        assert lines == ["It still waits for its disk. The disk is full. Free some space."] * (1 + waits)
+        log.append("disk_resumed", seconds=1.0)
+        assert list(told.lines(200.0)) == []
     held.release()
 
 
