@@ -4,6 +4,7 @@ numbers that may be none. TOML is read in `presets/toml_file.py`, since presets 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -61,6 +62,12 @@ def open_regular(path: Path, *, follow: bool = True) -> FileIO:
     except BaseException:
         os.close(fd)
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Raises `OSError`."""
+    with open_regular(path, follow=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_small(path: Path, most: int = SMALL_FILE_BYTES, *, follow: bool = True) -> bytes:

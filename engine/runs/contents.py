@@ -27,6 +27,7 @@ FILES = (
     "events.jsonl",
     "state.json",
     "changes.json",
+    "bounds.json",
     "when_finished.json",
     "lineage.json",
     "accepted.json",

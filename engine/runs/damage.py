@@ -8,11 +8,13 @@ from loratui.engine import sealed
 from loratui.engine.durable import MARKER
 from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.sample_files import damaged_samples
 from loratui.engine.untrusted import Gone, read_whole
 
 SEALED = (
     "base.json",
     "changes.json",
+    "bounds.json",
     "when_finished.json",
     "lineage.json",
     "accepted.json",
@@ -33,7 +35,7 @@ def damaged(run: RunDirectory) -> list[str]:
         sealed.checked(read_whole(run.marker, follow=False))
     except OSError as error:
         found.insert(0, f"{MARKER} {error.strerror}")
-    return found
+    return [*found, *damaged_samples(run)]
 
 
 def _problem(run: RunDirectory, path: Path) -> str:

@@ -62,6 +62,8 @@ class RunDirectory:
     """What the run began from."""
     when_finished = _Place("when_finished.json")
     """What a person chose, after the start, to be done at the end."""
+    bounds = _Place("bounds.json")
+    """How long a person lets it wait, where that was changed after the start."""
     accepted = _Place("accepted.json")
     """What a person accepted that has changed since the run began."""
     lock = _Place("run.lock")

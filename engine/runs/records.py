@@ -25,6 +25,8 @@ class Sample:
     path: str
     prompt: str
     seed: int
+    sha256: str = ""
+    """Of the file; empty in runs of versions that kept none."""
 
 
 @dataclass(frozen=True, slots=True)

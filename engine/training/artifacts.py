@@ -18,6 +18,7 @@ from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
 from loratui.engine.runs.lora_files import file_name
 from loratui.engine.runs.lora_hashes import is_as_saved
+from loratui.engine.runs.sample_files import differs
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.base_files import BaseSums
 from loratui.engine.training.cache import TextCache
@@ -73,6 +74,7 @@ class Artifacts:
         )
         self._sampled_step: int | None = None
         told = last_events(self.job.run.events, LOG_SEARCHED_BYTES)
+        self._sample_sums = {event.path("path"): event.text("sha256") for event in told if event.type == "sample_written"}
         self._told = {event.path("path") for event in told if event.type in ("sample_written", "output_written")}
 
     # ---- LoRA files
@@ -112,8 +114,11 @@ class Artifacts:
     # ---- samples
 
     def has_samples(self, at: TrainProgress) -> bool:
-        """Whether all sample images of this step exist."""
-        return all(self._is_there(self._sample_path(at, index)) for index in range(len(self.overrides.prompts)))
+        """Whether all sample images of this step exist, as they were made."""
+        paths = [self._sample_path(at, index) for index in range(len(self.overrides.prompts))]
+        return all(
+            self._is_there(path) and not differs(self.job.run.path / path, self._sample_sums.get(path, "")) for path in paths
+        )
 
     def samples(self, at: TrainProgress) -> bool:
         """Makes all sample images of this step, once. A failure is a warning and returns False: it never ends the training."""
@@ -136,7 +141,7 @@ class Artifacts:
                 # A decoding takes seconds on a CPU. Not around the swap, whose way back must be made in full.
                 computing = self.control.cut_off(lambda: self.job.world.size == 1)
                 with self.ema.swapped_in(), may_be_left_out():
-                    write_sample(self.job.run.path / relative, self.model, self.adapter, plan, 1.0, on_step, computing)
+                    sha256 = write_sample(self.job.run.path / relative, self.model, self.adapter, plan, 1.0, on_step, computing)
             except Exception as error:
                 if is_gpu_lost(error) or (isinstance(error, DiskError) and self.control.ending is not None):
                     raise
@@ -150,7 +155,9 @@ class Artifacts:
                 path=relative,
                 prompt=prompt,
                 seed=seed,
+                sha256=sha256,
             )
+            self._sample_sums[relative] = sha256
         self._sampled_step = at.step
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -42,8 +43,8 @@ def write_sample(
     strength: float,
     on_step: Callable[[int, int], None],
     computing: AbstractContextManager[object] | None = None,
-) -> None:
-    """Writes one image at a LoRA strength as PNG. `plan` is called while the LoRA is active, for its text states. The image is computed
+) -> str:
+    """Writes one image at a LoRA strength as PNG, and returns the SHA-256 of the file. `plan` is called while the LoRA is active, for its text states. The image is computed
     within `computing`, where nothing of the training changes."""
     with adapter.strength(strength), computing or nullcontext():
         pixels = model.sample(plan(), on_step)
@@ -53,7 +54,9 @@ def write_sample(
 def write_image(path: Path, pixels: Tensor) -> None:
     """Writes (3, H, W) uint8 pixels as PNG."""
     make_directory(path.parent)
-    write_file(path, to_png(pixels))
+    png = to_png(pixels)
+    write_file(path, png)
+    return hashlib.sha256(png).hexdigest()
 
 
 def prompts_to_encode(prompts: Sequence[str]) -> list[str]:

@@ -40,6 +40,8 @@ class Shown:
     """What its column shows, such as the step."""
     words: str = ""
     """Anything else about it."""
+    sha256: str = ""
+    """Of the file as it was made; empty where that is unknown."""
 
 
 class ImagePage:

@@ -112,7 +112,7 @@ class ImageScreen(LargeImage):
         if not self._images:
             return
         shown = self._image
-        self.query_one(ThumbnailView).show(shown.path)
+        self.query_one(ThumbnailView).show(shown.path, shown.sha256)
         self.line("image-words").say(
             joined(plain(shown.column, "bold"), plain(f"  {shown.words}" if shown.words else "", "$muted"), f"  {shown.row}")
         )
@@ -143,7 +143,7 @@ def shown_samples(run: RunDirectory, table: Gallery, chosen: Sample) -> tuple[st
     """Title, images and place of the chosen one, for `ImageScreen`: a row for each prompt, a column for each step."""
     samples = [sample for step in table.steps for sample in table.of_step(step)]
     images = [
-        Shown(run.path / sample.path, sample.prompt, f"step {text.number(sample.step)}", f"seed {sample.seed}")
+        Shown(run.path / sample.path, sample.prompt, f"step {text.number(sample.step)}", f"seed {sample.seed}", sample.sha256)
         for sample in samples
     ]
     return f"{run.name}, samples", images, samples.index(chosen)

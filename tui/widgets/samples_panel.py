@@ -54,7 +54,7 @@ class _Slot(ThumbnailView):
                 self.on_resize()
             else:
                 self.refresh(Region(0, self.image_rows, self.size.width, 1))
-        self.show(path)
+        self.show(path, sample.sha256 if sample else "")
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Finds once a paint which line has the words."""

@@ -19,6 +19,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
+from loratui.engine.runs.sample_files import differs
 from loratui.tui.terminal import clean, thumbnails
 from loratui.tui.terminal.canvas import FewColoursSeen, canvas_of
 from loratui.tui.terminal.output_flow import OutputFlow
@@ -46,6 +47,7 @@ class ThumbnailView(Widget):
         super().__init__(id=id, classes=classes)
         self._placeholder = placeholder
         self._path: Path | None = None
+        self._sha256 = ""
         self._image: Thumbnail | None = None
         self._problem = ""
         self._painting: Timer | None = None
@@ -55,10 +57,11 @@ class ThumbnailView(Widget):
         """Words in place of the image, by line."""
         self._blank = Strip([])
 
-    def show(self, path: Path | None) -> None:
-        if path == self._path:
+    def show(self, path: Path | None, sha256: str = "") -> None:
+        """Shows a file, with words in its place where it has another hash than `sha256`, if that is given."""
+        if (path, sha256) == (self._path, self._sha256):
             return
-        self._path = path
+        self._path, self._sha256 = path, sha256
         if path is None:
             self._image, self._problem = None, ""
             self.refresh()
@@ -144,13 +147,15 @@ class ThumbnailView(Widget):
 
     def _start(self) -> None:
         if self._path is not None and self.size.width and self.image_rows > 0:
-            self._decode(self._path, self.size.width, self.image_rows)
+            self._decode(self._path, self._sha256, self.size.width, self.image_rows)
 
     @work(thread=True, exclusive=True, group="decode", description="decode an image")
-    def _decode(self, path: Path, columns: int, rows: int) -> None:
+    def _decode(self, path: Path, sha256: str, columns: int, rows: int) -> None:
         canvas = canvas_of(self.app)
         image, problem = None, ""
         try:
+            if differs(path, sha256):
+                raise ThumbnailError("damaged: not the image that was made")
             image = thumbnails.load(path, columns, rows, few_colours=canvas.few_colours, shape=canvas.shape)
         except ThumbnailError as error:
             problem = str(error)

@@ -14,10 +14,9 @@ from loratui.engine.machine.addresses import blotted
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.when_finished import programs
 from loratui.engine.runs.when_finished.ended import Ended
-from loratui.engine.runs.when_finished.outputs import sha256_of
 from loratui.engine.runs.when_finished.result import Result, stopped, tried
 from loratui.engine.runs.when_finished.stopping import Stopping
-from loratui.engine.untrusted import read_whole
+from loratui.engine.untrusted import read_whole, sha256_of
 from loratui.engine.words import count, listed
 
 LONGEST_S = 12 * 3600.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_paths
 from loratui.engine.runs.lora_hashes import difference
 from loratui.engine.runs.state import RunState
-from loratui.engine.untrusted import open_regular
+from loratui.engine.untrusted import sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,3 @@ def outputs_of(run: RunDirectory, state: RunState) -> Outputs:
     if done and (named is None or named not in hashes):
         problem = problem or f"The finished LoRA file {state.output or 'of this run'} is missing."
     return Outputs(hashes, problem)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal. Raises `OSError`."""
-    with open_regular(path, follow=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
