@@ -81,7 +81,8 @@ class Patience(Protocol):
     """How a process waits for its disk."""
 
     def wait(self, error: DiskError, path: str, needed: int, failures: int) -> bool:
-        """Waits until a write that has failed so often is worth another try; False if it is given up."""
+        """Waits until a write that has failed so often is worth another try; False if it is given up. Raises `DiskError` where the run
+        must end, since it has waited for too long."""
 
     def over(self) -> None:
         """The write that this thread waited for was made, or given up."""
@@ -92,6 +93,10 @@ class Patience(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a thread waits for the disk, and nobody has asked to end."""
+
+    @property
+    def given_up(self) -> DiskError | None:
+        """Why the run must end, once it has waited for too long; each write is tried once from then on."""
 
 
 _patience: list[Patience] = []
@@ -171,3 +176,10 @@ def look() -> None:
 def is_waiting() -> bool:
     """Whether a thread of this process waits for the disk, and nobody has asked to end."""
     return any(patience.busy for patience in _patience)
+
+
+def raise_given_up() -> None:
+    """Raises the `DiskError` with which the run must end, where it has waited for the disk for too long."""
+    for patience in _patience:
+        if patience.given_up is not None:
+            raise patience.given_up

@@ -249,9 +249,16 @@ class Training:
     end_stalled_after_s: float = key(
         300.0,
         "seconds that the trainer may be stalled before loratui ends it and goes on from the last checkpoint; 0 is never. Change it "
-        "in effective.toml of a run that trains",
+        "in the dashboard of a run, or in its effective.toml, also while it trains",
         low=0.0,
         high=86_400.0,
+    )
+    end_disk_wait_after_h: float = key(
+        1.0,
+        "hours that a run waits for a disk that is full or broken before it ends with exit code 20, and what is chosen for a failure "
+        "follows; 0 is never. Change it as end_stalled_after_s",
+        low=0.0,
+        high=1000.0,
     )
     prior_weight: float = key(1.0, "factor on the loss of regularisation images; lower is weaker", low=0.0, high=10.0)
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)

@@ -228,6 +228,8 @@ KEYS: tuple[Key, ...] = (
             help="change the sample prompts and their interval"),
         Key("when_finished", "f", "finished", when="not_gone", changes=True,
             help="choose what is done when the run has ended: copy, command, message, stop of the pod; afterwards it runs what was not done"),
+        Key("bounds", "b", "waits", when="not_gone", changes=True,
+            help="choose how long a stalled trainer, and a disk that takes nothing, is waited for before the run is ended"),
         Key("filter", "slash", "filter", "log lines with some words, or /a regular expression/"),
         Key("large_plot", "1", "loss", "only the loss; press again for everything", action="enlarge('plot')"),
         Key("large_samples", "2", "samples", "only the samples, prompts against steps; press again for everything", action="enlarge('samples')"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
+from loratui.engine.runs.bounds import Bounds
 from loratui.engine.words import typed
 from loratui.presets.schema import KEYS
 
@@ -17,7 +19,7 @@ OTHERS = "others"
 Setting = tuple[str, str]
 """Section and name."""
 
-_FREE = {("base", "changed"), ("training", "end_stalled_after_s")}
+_FREE = {("base", "changed"), *(("training", f.name) for f in fields(Bounds))}
 """Settings in them that may be edited too."""
 _SHARED = {("training", "accumulation"), ("training", "processes")}
 

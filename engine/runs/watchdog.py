@@ -17,7 +17,7 @@ from pathlib import Path
 from loratui.engine import durable
 from loratui.engine.errors import DiskError
 from loratui.engine.machine import processes
-from loratui.engine.runs import lock, stalls
+from loratui.engine.runs import bounds, lock, stalls
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import open_state
@@ -153,7 +153,7 @@ class _Reader:
             if self._state is None or not (words := stalls.words(self._state, idle_s)):
                 return ""
             stalled_s = idle_s - stalls.usual_s(self._state)
-        bound_s = end_after_s(self._run)
+        bound_s = bounds.read(self._run).end_stalled_after_s
         return words if 0 < bound_s <= stalled_s else ""
 
     def _follow(self) -> None:
@@ -173,17 +173,6 @@ class _Reader:
             self._state = state
             for batch in batches:
                 state.apply_batch(batch)
-
-
-def end_after_s(run: RunDirectory) -> float:
-    """Seconds that a trainer may be stalled before it is ended, by the settings as the run's folder has them now; 0: never."""
-    from loratui.engine.planning.recipe import read_recipe
-    from loratui.presets.schema import SchemaError, Settings
-
-    try:
-        return read_recipe(run.effective).settings.training.end_stalled_after_s
-    except (OSError, SchemaError):
-        return Settings().training.end_stalled_after_s
 
 
 class _UntilGone:

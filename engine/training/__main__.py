@@ -31,6 +31,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.disk_wait import DiskWait
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.logs import print_whatever_the_disk_does
+from loratui.engine.runs.outcomes import words_of
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.runs.watchdog import STACK_SIGNALS
 from loratui.engine.secrecy import hidden
@@ -59,47 +60,55 @@ def main(argv: list[str] | None = None) -> int:
     if not world.is_writer:
         return _follow(run, world, requests)
     try:
-        right = fence.join(run.path)
-        together.hold(run, world)
-        disk = DiskWait(run, requests.ends)
+        held = together.hold(run, world)
+        right = held.fence if held else fence.join(run.path)
+        disk = DiskWait(run, requests.ends, words_of(args.job, run.name).again)
         disk_errors.install(disk)
         log = disk.log = EventLog.open(run.events_of(args.job))
     except LoratuiError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)
     with log:
-        state = StateWriter(run, log) if args.job == "train" else None
-        report = Reporter(log)
-        if right is not None:
-            right.on_folder_lost = lambda name: report.warn("folder_lost", folder=name)
-        try:
-            report.phase("loading", "Starting")
-            requests.open(Inbox(run, log))
-            return int(_work(run, args.job, report, requests, world))
-        except Interrupted as interrupted:
-            requests.acknowledge_ending("Ended; there was nothing new to save.")
-            return int(interrupted.exit_code)
-        except fence.LostError as error:
-            print(error, flush=True)  # the event log is no longer this process's
-            return int(error.exit_code)
-        except MemoryPlanFailedError as error:
-            return int(error.exit_code if error.another else _tell(error, report))
-        except DiskError as error:
-            ending = requests.ending
-            if ending is None:
-                traceback.print_exc()
-                return int(_tell(error, report))
-            requests.acknowledge_ending(f"{error.message} Nothing new was saved.")
-            return int(ending)
-        except Exception as error:
+        code = _carry_out(run, args.job, requests, world, log, right)
+    return together.finish(run, held, code) if held else code
+
+
+def _carry_out(
+    run: RunDirectory, job: str, requests: ControlQueue, world: World, log: EventLog, right: fence.Fence | None
+) -> int:
+    """Carries out a job that reports into its run, and returns its exit code."""
+    state = StateWriter(run, log) if job == "train" else None
+    report = Reporter(log)
+    if right is not None:
+        right.on_folder_lost = lambda name: report.warn("folder_lost", folder=name)
+    try:
+        report.phase("loading", "Starting")
+        requests.open(Inbox(run, log))
+        return int(_work(run, job, report, requests, world))
+    except Interrupted as interrupted:
+        requests.acknowledge_ending("Ended; there was nothing new to save.")
+        return int(interrupted.exit_code)
+    except fence.LostError as error:
+        print(error, flush=True)  # the event log is no longer this process's
+        return int(error.exit_code)
+    except MemoryPlanFailedError as error:
+        return int(error.exit_code if error.another else _tell(error, report))
+    except DiskError as error:
+        ending = requests.ending
+        if ending is None:
             traceback.print_exc()
-            if isinstance(error, together.LeftAloneError):
-                return together.LEFT_ALONE
             return int(_tell(error, report))
-        finally:
-            report.close()
-            if state is not None:
-                state.write()
+        requests.acknowledge_ending(f"{error.message} Nothing new was saved.")
+        return int(ending)
+    except Exception as error:
+        traceback.print_exc()
+        if isinstance(error, together.LeftAloneError):
+            return together.LEFT_ALONE
+        return int(_tell(error, report))
+    finally:
+        report.close()
+        if state is not None:
+            state.write()
 
 
 def _follow(run: RunDirectory, world: World, requests: ControlQueue) -> int:

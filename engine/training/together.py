@@ -18,14 +18,17 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from loratui.engine import children, durable
-from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.errors import DiskError, ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import VISIBLE, accelerator
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import ALONE, World
-from loratui.engine.runs import control, lock
+from loratui.engine.runs import control, fence, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.outcomes import MOST_RESTARTS, Outcome, Restart, decide, words_of
+from loratui.engine.runs.state_file import read_state
+from loratui.engine.runs.when_finished import start as when_finished
 from loratui.engine.words import count
 from loratui.presets.schema import Settings
 
@@ -40,6 +43,7 @@ LEFT_ALONE = 75
 
 _RUN_ID, _ERROR_FILE = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_ERROR_FILE"
 _LOOK_EVERY_S = 0.1
+_LOST_EACH_OTHER = "The processes of this run lost each other."
 
 
 def own_world() -> World | None:
@@ -148,7 +152,7 @@ def _end_as(run: RunDirectory, failures: Mapping[int, ProcessFailure]) -> int:
     writer = failures.get(0)
     failed = cause.error_file_data["message"]["extraInfo"].get("plan_failed") if _left_words(cause) else None
     if failed:
-        with contextlib.suppress(LoratuiError), EventLog.open(run.events) as log:
+        with contextlib.suppress(LoratuiError, OSError), _log_of(run) as log:
             log.append("memory_plan_failed", durable=True, **failed)
             if failed["next"]:
                 found = Finding.of("memory_plan_failed", plan=failed["way"], next=failed["next"])
@@ -156,9 +160,15 @@ def _end_as(run: RunDirectory, failures: Mapping[int, ProcessFailure]) -> int:
                 return code
     if cause.local_rank != 0 and (writer is None or writer.exitcode < 0 or writer.exitcode == LEFT_ALONE):
         message, remedy = _words_of(cause)
-        with contextlib.suppress(LoratuiError), EventLog.open(run.events) as log:
+        with contextlib.suppress(LoratuiError, OSError), _log_of(run) as log:
             log.append("run_failed_with", durable=True, exit_code=code, message=message, remedy=remedy)
     return code
+
+
+def _log_of(run: RunDirectory) -> EventLog:
+    """The log, for a process that has not written in the run before: it takes nothing from one that has taken the run over."""
+    fence.join(run.path)
+    return EventLog.open(run.events)
 
 
 def _how_late(failure: ProcessFailure) -> tuple[bool, bool, int]:
@@ -173,7 +183,7 @@ def _left_words(failure: ProcessFailure) -> bool:
 
 def _words_of(failure: ProcessFailure) -> tuple[str, str]:
     if not _left_words(failure):
-        return "The processes of this run lost each other.", f"Details are in log/trainer-{failure.local_rank}.log of the run."
+        return _LOST_EACH_OTHER, f"Details are in log/trainer-{failure.local_rank}.log of the run."
     said = failure.error_file_data["message"]
     return str(said["message"]), str(said["extraInfo"].get("remedy", ""))
 
@@ -190,11 +200,47 @@ def started_here() -> bool:
     return STORE in os.environ
 
 
-def hold(run: RunDirectory, world: World) -> None:
-    """Takes the lock of a run that has no supervisor, because torchrun started its processes. Raises `UsageError` if it is held."""
-    if world.size > 1 and not started_here():
-        lock.acquire(run.lock).note_trainer(lock.identify(os.getpid()))
-        control.clear(run)
+def hold(run: RunDirectory, world: World) -> lock.RunLock | None:
+    """Takes the lock of a run that has no supervisor, because torchrun started its processes; None for others. Raises `UsageError` if it is
+    held."""
+    if world.size == 1 or started_here():
+        return None
+    held = lock.acquire(run.lock)
+    held.note_trainer(lock.identify(os.getpid()))
+    control.clear(run)
+    return held
+
+
+def finish(run: RunDirectory, held: lock.RunLock, code: int) -> int:
+    """What a supervisor does at the end of a run, for one that has none: the last word, and the start of what was chosen for the end.
+
+    Returns the exit code for torchrun, which starts all processes again after any but 0: a run that is to end is not started again.
+    """
+    said, words = read_state(run), words_of("train", run.name)
+    tries, most = (int(os.environ.get(f"TORCHELASTIC_{name}", "0")) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    if code == LEFT_ALONE and tries < most:
+        return code
+    outcome = Outcome(
+        exit_code=code,
+        message=said.error.message if said.error else _LOST_EACH_OTHER if code == LEFT_ALONE else "",
+        remedy=said.error.remedy if said.error else "",
+        fault=said.error.code if said.error else "",
+        worked=said.step > 0,
+        next_plan=said.next_plan,
+    )
+    end = decide(outcome, 0 if tries < most else MOST_RESTARTS, False, words)
+    if isinstance(end, Restart):
+        return code
+    told = {"status": end.status, "exit_code": end.exit_code, "reason": end.reason, "advice": end.advice}
+    try:
+        with contextlib.suppress(DiskError), EventLog.open(run.events) as log:
+            log.append("run_finished", durable=True, step=said.step, **told)
+        when_finished.start(run, held)  # not waited for: torchrun ends this process once another has ended
+    except fence.LostError:
+        return code  # the end of the run is another's
+    except OSError as error:
+        print(f"What was chosen for the end of the run was not begun: {error}", file=sys.stderr, flush=True)
+    return code if end.status == "failed" else 0
 
 
 def leave_words(code: ExitCode, message: str, remedy: str, plan_failed: Mapping[str, str] | None = None) -> None:

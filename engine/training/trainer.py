@@ -233,6 +233,7 @@ class Trainer:
         while disk_errors.is_waiting():  # the writer of checkpoints: no more work is put at risk
             time.sleep(_LOOK_S)
         self.artifacts.checkpoints.background.look()
+        disk_errors.raise_given_up()  # a sample or an event may have waited in vain
         if self.job.world.is_writer and not self._serve_commands():
             last = self.overrides.stop_after_epoch  # which a command may just have taken back
             if last is not None and window.before.epoch > last:

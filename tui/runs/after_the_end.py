@@ -70,6 +70,16 @@ class AfterTheEnd(RunScreen):
             self.launch("train", "left")
 
     @work(exclusive=True, group="question")
+    async def action_bounds(self) -> None:
+        """Chooses how long the run waits before it is ended, also while it hangs or waits."""
+        from loratui.engine.runs import bounds
+        from loratui.tui.screens.bounds import BoundsScreen
+
+        run = self.run_directory
+        chosen = await self.in_thread(bounds.read, run)
+        await self.app.push_screen_wait(BoundsScreen(chosen, lambda values: bounds.change(run, values)))
+
+    @work(exclusive=True, group="question")
     async def action_more(self) -> None:
         """Opens the plan of a run that goes on from this one."""
         from loratui.engine.errors import LoratuiError

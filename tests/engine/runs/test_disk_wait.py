@@ -17,7 +17,7 @@ from loratui.engine import disk_errors, durable
 from loratui.engine.errors import DiskError
 from loratui.engine.machine.volume import Volume, missing_in, trouble, volume_of
 from loratui.engine.planning.preflight import check_home
-from loratui.engine.runs import aside, control, disk_wait, launcher, lock, room
+from loratui.engine.runs import aside, bounds, control, disk_wait, launcher, lock, room
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.disk_wait import DiskWait
 from loratui.engine.runs.event_log import EventLog
@@ -66,7 +66,7 @@ def log(run: RunDirectory) -> Iterator[EventLog]:
 
 
 def patient(run: RunDirectory, log: EventLog, ends: list[bool] | None = None) -> DiskWait:
-    found = DiskWait(run, lambda: bool(ends))
+    found = DiskWait(run, lambda: bool(ends), f"loratui resume {run.name}")
     found.log = log
     disk_errors.install(found)
     return found
@@ -154,6 +154,64 @@ def test_whoever_asks_for_the_end_ends_the_wait(run: RunDirectory, log: EventLog
     with pytest.raises(DiskError):
         durable.write_file(run.path / "x.bin", b"x")
     assert disk.tries == tries + 1, "then each write is tried once"
+
+
+def test_a_wait_that_is_too_long_ends_the_run_with_the_reason(
+    run: RunDirectory, log: EventLog, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_wait, "_READ_S", 0.0)
+    waits = patient(run, log)
+    disk.word, disk.errors = "x.bin", [errno.EDQUOT] * 100_000
+    bounds.change(run, {"end_disk_wait_after_h": 1e-5})
+    with pytest.raises(DiskError, match=r"waited for it for 1e-05 h") as ended:
+        durable.write_file(run.path / "x.bin", b"x")
+    assert ended.value.remedy == f"Free some space, or raise the quota. Then: loratui resume {run.name}"
+    assert not waits.busy
+    with pytest.raises(DiskError, match="waited"):
+        disk_errors.raise_given_up()
+    tries = disk.tries
+    with pytest.raises(DiskError):
+        durable.write_file(run.path / "x.bin", b"x")
+    assert disk.tries == tries + 1, "then each write is tried once"
+    assert told(run) == ["disk_waiting"]
+
+
+def test_how_long_is_changed_while_it_waits_and_said(
+    run: RunDirectory, log: EventLog, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_wait, "_READ_S", 0.0)
+    monkeypatch.setattr(disk_wait, "_LONGEST_S", 0.001)
+    patient(run, log)
+    disk.word, disk.errors = "x.bin", [errno.EDQUOT] * 100_000
+    assert bounds.read(run) == bounds.Bounds(300.0, 1.0)
+    waiting = threading.Thread(target=lambda: durable.write_file(run.path / "x.bin", b"x"))
+    waiting.start()
+    while (now := read_state(run).waiting) is None:
+        assert waiting.is_alive()
+    assert now.remedy.endswith("The run goes on by itself. After 1 h it ends.")
+    bounds.change(run, {"end_disk_wait_after_h": 0})
+    while not (now := read_state(run).waiting) or not now.remedy.endswith("goes on by itself."):
+        assert waiting.is_alive()
+    disk.errors.clear()
+    waiting.join()
+    assert told(run) == ["disk_waiting", "disk_waiting", "disk_resumed"]
+
+
+def test_bounds_are_changed_where_the_disk_takes_nothing(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *more: Any, **named: Any) -> None:
+        if path == run.bounds:
+            raise DiskError("full", number=errno.ENOSPC)
+        write(path, *more, **named)
+
+    write = durable.write_json
+    monkeypatch.setattr(durable, "write_json", full)
+    bounds.change(run, {"end_stalled_after_s": 60})
+    assert not run.bounds.exists()
+    assert bounds.read(run) == bounds.Bounds(60.0, 1.0)
+    monkeypatch.setattr(durable, "write_json", write)
+    bounds.change(run, {"end_disk_wait_after_h": 2})
+    assert aside.kept(run.bounds) is None
+    assert bounds.read(run) == bounds.Bounds(60.0, 2.0)
 
 
 def test_a_folder_of_the_run_that_is_deleted_meanwhile_is_made_again(run: RunDirectory, log: EventLog, disk: Disk) -> None:
@@ -270,6 +328,7 @@ def test_a_folder_that_others_can_read_keeps_nothing(
         (tmp_path / name / "loratui").chmod(0o755)
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(aside.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(aside, "_MEMORY", tmp_path / "no")
     (tmp_path / "tmp" / f"loratui-{os.geteuid()}").mkdir(parents=True)
     (tmp_path / "tmp" / f"loratui-{os.geteuid()}").chmod(0o777)
     assert not aside.keep(run.events, {"lines": []})

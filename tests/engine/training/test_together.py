@@ -14,11 +14,13 @@ import torch
 from small_runs import MakeRun, events, every_step, losses, process, train, wait_for, weights
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from loratui.engine import durable
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning.world import World
-from loratui.engine.runs import control, lock
+from loratui.engine.runs import control, fence, lock
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.training import together
@@ -235,9 +237,55 @@ def test_a_run_that_torchrun_trains_holds_its_lock(make_run: MakeRun, monkeypatc
         monkeypatch.setenv(name, value)
     assert together.own_world() == World(9, 16, 1, 8)
     control.send(run, "stop")
-    together.hold(run, World(0, 16, 0, 8))
+    held = together.hold(run, World(0, 16, 0, 8))
+    assert held is not None
     assert lock.is_held(run.lock)
     owner = lock.read_owner(run.lock)
     assert owner is not None
     assert owner.trainer.pid == os.getpid()
     assert not control.pending(run)
+    held.release()
+
+
+@pytest.mark.parametrize(
+    ("code", "tries", "returned", "status"),
+    [
+        (ExitCode.DONE, "0", 0, "done"),
+        (ExitCode.PAUSED, "0", 0, "paused"),  # torchrun would start it again after 10
+        (ExitCode.TERMINATED, "0", 0, "stopped"),
+        (ExitCode.DISK, "0", 20, "failed"),
+        (ExitCode.GPU_LOST, "0", 33, ""),
+        (ExitCode.GPU_LOST, "3", 33, "failed"),
+        (together.LEFT_ALONE, "2", 75, ""),
+        (together.LEFT_ALONE, "3", 75, "failed"),
+    ],
+)
+def test_a_run_that_torchrun_trains_has_a_last_word_and_what_was_chosen_follows(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, code: int, tries: str, returned: int, status: str
+) -> None:
+    run, begun = make_run(*TWO), list[str]()
+    monkeypatch.setattr(together.when_finished, "start", lambda run, _: begun.append(read_state(run).ending.status))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", tries)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    held = together.hold(run, World(0, 16, 0, 8))
+    assert held is not None
+    with EventLog.open(run.events) as log:
+        log.append("run_started", optimizer_steps=9)
+        log.append("step", step=3, image_step=3, epoch=1, loss=0.1)
+    assert together.finish(run, held, code) == returned
+    state = read_state(run)
+    assert (state.ending.status if state.ending else "") == status
+    assert begun == ([status] if status else [])
+    held.release()
+
+
+def test_of_a_run_that_was_taken_over_the_older_writer_says_no_last_word(make_run: MakeRun) -> None:
+    run = make_run(*TWO)
+    held = together.hold(run, World(0, 16, 0, 8))
+    assert held is not None
+    fence.take(run.path, "another-box").close()
+    assert held.fence is not None
+    durable.guards[run.path] = held.fence.check  # in this process the newer one had taken its place
+    assert together.finish(run, held, int(ExitCode.USAGE)) == 2
+    assert read_state(run).ending is None
+    held.release()
