@@ -12,6 +12,7 @@ from typing import get_args
 from loratui.engine.errors import LoratuiError
 from loratui.engine.machine.addresses import blotted
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.logs import print_whatever_the_disk_does
 from loratui.engine.runs.when_finished.carry_out import Which, carry_out
 
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--which", choices=get_args(Which), default="left")
     args = parser.parse_args(argv)
     os.umask(0o077)
+    print_whatever_the_disk_does()
     try:
         carry_out(RunDirectory(args.run), args.which)
     except LoratuiError as error:
