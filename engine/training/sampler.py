@@ -44,15 +44,15 @@ def write_sample(
     on_step: Callable[[int, int], None],
     computing: AbstractContextManager[object] | None = None,
 ) -> str:
-    """Writes one image at a LoRA strength as PNG, and returns the SHA-256 of the file. `plan` is called while the LoRA is active, for its text states. The image is computed
-    within `computing`, where nothing of the training changes."""
+    """As `write_image`, of one image at a LoRA strength. `plan` is called while the LoRA is active, for its text states. The image is
+    computed within `computing`, where nothing of the training changes."""
     with adapter.strength(strength), computing or nullcontext():
         pixels = model.sample(plan(), on_step)
-    write_image(path, pixels)
+    return write_image(path, pixels)
 
 
-def write_image(path: Path, pixels: Tensor) -> None:
-    """Writes (3, H, W) uint8 pixels as PNG."""
+def write_image(path: Path, pixels: Tensor) -> str:
+    """Writes (3, H, W) uint8 pixels as PNG, and returns the SHA-256 of the file."""
     make_directory(path.parent)
     png = to_png(pixels)
     write_file(path, png)
