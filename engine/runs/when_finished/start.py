@@ -25,9 +25,10 @@ def start(run: RunDirectory, held: RunLock, which: str = "left") -> subprocess.P
     try:
         output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
     except OSError:  # a disk that takes nothing must not keep a pod running
-        output = os.open(os.devnull, os.O_WRONLY)
+        output = subprocess.DEVNULL
     try:
         env = {**children.environment(), **fence.to_environment(held.fence)}
         return children.start(words, stdout=output, stderr=output, env=env, pass_fds=[held.fd], cwd=run.path)
     finally:
-        os.close(output)
+        if output >= 0:
+            os.close(output)
