@@ -108,7 +108,7 @@ def rehearsals(reports: list[Report]) -> Iterator[str]:
                 cap = part.removeprefix("resume@")
                 opened = parts.get(f"export@{cap}", {}).get("matched", "–")
                 kill = f"{parts[f'train@{cap}']['killed_at_step']}, {run['starts'][-1]}"
-                cells = (cap, _plan(run), _ms(run), _gib(run["reserved_gib"]), run["samples"], kill, opened, report["date"])
+                cells = (cap, _plan(run), _ms(run), _gib(run["reserved_gib"]), run["samples"], kill, opened, _recorded(report))
                 yield f"| `{name}` | {' | '.join(map(str, cells))} |"
     if not newest_of:
         yield "| not recorded yet | | | | | | | | |"
@@ -235,6 +235,11 @@ def _ms(found: Report) -> str:
     median, least, most = (f"{value:.{digits}f}" for value in found["step_ms"])
     clock = f", {wall:.{digits}f} by the clock" if (wall := slower_by_the_clock(found)) else ""
     return f"**{median}** ({least}–{most}{clock})"
+
+
+def _recorded(report: Report) -> str:
+    """When, and how it differed from the method."""
+    return "; ".join(filter(None, [report["date"], report.get("environment", "")]))
 
 
 def _gib(value: float | None) -> str:
