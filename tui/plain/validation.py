@@ -11,12 +11,13 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.proof import notes
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist
+from loratui.engine.proof.told import sentence
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import checklist, exporting, grid_images, measured
+from loratui.tui.validation import checklist, exporting, grid_images
 from loratui.tui.validation.checklist import POINTS, SEEN, Point
 from loratui.tui.validation.exporting import Export
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
@@ -69,7 +70,7 @@ class _Walk:
         if not made:
             self._say("   There are no images for this yet.")
         for row in self._measured.get(point.id, ()):
-            self._say(f"   {measured.sentence(row)}")
+            self._say(f"   {sentence(row)}")
         self._ask_tick(point, f"{point.look_for} Tick this part?")
         note = self._ask.text("Note (may be empty)", self._kept.notes.get(point.id, ""))
         if note != self._kept.notes.get(point.id, ""):

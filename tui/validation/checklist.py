@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loratui.engine.proof.told import PART_TITLES
 from loratui.engine.words import count, number
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ class Point:
 POINTS: tuple[Point, ...] = (
     Point(
         "likeness",
-        "Likeness",
+        PART_TITLES["likeness"],
         "A LoRA of a person or thing is useless if it shows somebody else.",
         "The same file at its normal strength, with other clothes, places and expressions.",
         "Is it the same person in all of them?",
     ),
     Point(
         "generalises",
-        "Generalises, or remembers?",
+        PART_TITLES["generalises"],
         "A memorised photo comes back whatever you ask for.",
         "Each image beside the training image it is most like. Ask for what the photos never showed: glasses, other "
         "hair, another background.",
@@ -41,35 +42,35 @@ POINTS: tuple[Point, ...] = (
     ),
     Point(
         "trigger_alone",
-        "Trigger alone",
+        PART_TITLES["trigger_alone"],
         "With no other words, the LoRA shows what it learnt most.",
         "“{trigger} portrait photo” with several seeds.",
         "If all have the pose and background of one photo, it was memorised.",
     ),
     Point(
         "quality",
-        "Quality against the base",
+        PART_TITLES["quality"],
         "Training can cost what the base was good at.",
         "The same prompt and seed with the LoRA, and without it, with the class word in place of the trigger.",
         "Hands, eyes, sharpness: has the LoRA made them worse?",
     ),
     Point(
         "strength",
-        "Strength",
+        PART_TITLES["strength"],
         "Its range of usable strengths shows whether it learnt too little or too much.",
         "The same prompt and seed from strength 0 upwards.",
         "Likeness begins at 0.5 and is right at 1.0; 1.5 is usually too much.",
     ),
     Point(
         "checkpoints",
-        "Checkpoints",
+        PART_TITLES["checkpoints"],
         "Training saved several files, and the best is often not the last.",
         "The same prompt and seed through every saved epoch.",
         "At which epoch is it right, and when does it become stiff? Rate the files, choose one.",
     ),
     Point(
         "next",
-        "Next step",
+        PART_TITLES["next"],
         "What you saw says what to do.",
         "Mark what you saw; what to do is beside it.",
         "Choose a file, export it under a name, copy it off this machine, and check the base's licence.",

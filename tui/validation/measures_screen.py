@@ -11,6 +11,7 @@ from textual.content import Content
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.proof import face_weights
+from loratui.engine.proof.told import Row
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.validation import measured
 from loratui.tui.validation.checklist import Point
@@ -44,7 +45,7 @@ class MeasuresScreen(LoratuiScreen[None]):
         self.query_one("#measures").focus()
 
     @property
-    def _rows(self) -> Sequence[measured.Row]:
+    def _rows(self) -> Sequence[Row]:
         return self.model.measured.get(self._point.id, ())
 
     @property

@@ -11,13 +11,13 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.proof import notes
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist
+from loratui.engine.proof.told import Row
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.validation import grid_images
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
-from loratui.tui.validation.measured import Row
 
 if TYPE_CHECKING:
     from loratui.engine.runs.lora_files import LoraFiles
