@@ -75,6 +75,7 @@ JOBS: dict[str, Job] = {
         module="loratui.engine.training.torch_facts", title="The process that loads torch", needs="torch", answer_s=120.0
     ),
     "export": Job(module="loratui.engine.training.export", title="The exporter", needs="torch"),
+    "report": Job(module="loratui.engine.handover.report", title="The process that writes the report"),
     "compile": Job(module="loratui.engine.training.compile_ahead", title="The process that compiles", needs="gpu"),
     "probe": Job(**_TRAINS),
     "base": Job(**_TRAINS),

@@ -111,6 +111,12 @@ COMMANDS: dict[str, Command] = {
         "loratui validate",
         "loratui validate --grid strengths --strengths 0,0.5,1",
     ),
+    "report": _command(
+        "report",
+        "write a report of a run: one HTML page, Markdown, contact sheets",
+        "loratui report",
+        "loratui report anafox-20261121-1 --to ~/reports --photos",
+    ),
     "export": _command(
         "export",
         "write a LoRA file of a run for other programs",

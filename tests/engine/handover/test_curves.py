@@ -1,0 +1,53 @@
+"""Curves of a report: they lie within the drawing, in order, with round figures beside them."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.engine.handover import curves
+from loratui.engine.handover.curves import Chart, Line, loss_chart, measure_chart
+from loratui.engine.runs.series import Series
+
+FIGURES = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
+
+
+@given(st.lists(st.tuples(FIGURES, FIGURES), min_size=1, max_size=50), st.none() | st.tuples(FIGURES, FIGURES))
+def test_every_point_lies_within_the_drawing(points: list[tuple[float, float]], band: tuple[float, float] | None) -> None:
+    drawn = Chart("x", "y", (Line("a", tuple(points)),), band).drawn
+    placed = [tuple(map(float, pair.split(","))) for pair in drawn.lines[0][1].split()]
+    assert len(placed) == len(points)
+    for x, y in placed:
+        assert curves.LEFT <= x <= curves.WIDTH - curves.RIGHT
+        assert curves.TOP <= y <= curves.HEIGHT - curves.BOTTOM
+    ups = [tick.at for tick in drawn.up]
+    assert ups == sorted(ups, reverse=True)
+    assert 2 <= len(ups) <= 8
+
+
+def test_the_loss_has_few_points_however_many_steps_there_are() -> None:
+    losses = Series()
+    for step in range(1, 20_001):
+        losses.add(step, 50.0 if step == 7000 else 0.1, 0.1)
+    chart = loss_chart(losses)
+    assert chart is not None
+    raw, smoothed = chart.lines
+    assert 100 < len(raw.points) <= curves.MOST_POINTS
+    assert max(value for _, value in raw.points) == pytest.approx(0.18), "a spike does not flatten the rest"
+    assert all(a[0] < b[0] for a, b in itertools.pairwise(smoothed.points))
+    assert loss_chart(Series()) is None
+
+
+def test_a_curve_of_a_measure_has_the_base_and_the_range() -> None:
+    points = [{"strength": at, "value": at / 2, "base": 0.1} for at in (1.5, 0.5, 1.0)] + [{"strength": 2.0, "value": None}, {}]
+    chart = measure_chart({"title": "Likeness", "range": [0.2, 0.4], "curve": points}, "strengths")
+    assert chart is not None
+    assert chart.lines[0].points == ((0.5, 0.25), (1.0, 0.5), (1.5, 0.75))
+    assert chart.lines[1].kind == "base"
+    assert chart.drawn.band is not None
+    assert [tick.words for tick in chart.drawn.across] == ["1.5", "0.5", "1"]
+    assert measure_chart({"title": "x", "curve": points[:1]}, "strengths") is None
+    assert measure_chart({"title": "x", "range": [None, 1], "curve": points}, "strengths").band is None  # type: ignore[union-attr]  # it has two figures
