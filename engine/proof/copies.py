@@ -66,6 +66,7 @@ class CopyRisk:
         bases = [references.base[shot.key] for shot, _ in found if shot.key in references.base]
         of_base = self.by.nearest(bases, references.photos) if bases else {}
         base = max((other.value for other in of_base.values()), default=None)
+        known = -1.0 if base is None else base + AS_BASE
         among = self.by.among(references.distinct())
         natural_range = natural(among)
         one_photo = self.by.stand_out([shot for shot, _ in found], references)
@@ -86,6 +87,7 @@ class CopyRisk:
             more={
                 "image": at_most.path,
                 "photo": near.photo,
+                "copies": round(sum(other.sure and other.value > known for _, other in found) / len(found), 4),
                 "share_above": round(len(above) / len(found), 4) if natural_range else None,
                 "nearest": [{"path": shot.path, "photo": other.photo, "value": round(other.value, 4)} for shot, other in found],
                 "attracts": _attracts(other for _, other in found),

@@ -27,6 +27,15 @@ def read_parts(path: Path) -> list[dict[str, Any]]:
     return parts if whole else []
 
 
+def read_judged(path: Path) -> dict[str, Any]:
+    """`verdict`, `best` and `advice` of a `measures.json`, as they were written; null and empty where nothing was judged."""
+    try:
+        table = sealed.read(path, path.parent.parent, LIST_FILE_BYTES)
+    except OSError:
+        table = {}
+    return {"verdict": table.get("verdict"), "best": table.get("best"), "advice": table.get("advice") or []}
+
+
 def _is_part(part: Any) -> bool:
     rows, images = part["measures"], part["images"]
     return (

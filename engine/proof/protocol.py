@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from loratui.engine.proof.losses import Losses
 from loratui.engine.proof.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Photo:
     faces: Faces | None = None
     layouts: tuple[Near, ...] = ()
     """The photos with the nearest layouts, nearest first."""
+    texts: tuple[str, ...] = ()
+    """Its captions, as the model reads them."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class References:
     """Why faces are not read; empty where they are."""
     no_layouts: str = ""
     """Why layouts are not compared."""
+    losses: Losses = Losses()
+    trigger: str = ""
+    """The word that the captions should have."""
+    same_face: float | None = None
+    """Similarity from which the makers of the face model call two faces the same."""
 
     def distinct(self) -> list[Photo]:
         """The photos without near-duplicates: one of each group."""
@@ -152,6 +160,10 @@ class FaceReader(Protocol):
     @property
     def title(self) -> str:
         """The model and its licence, in words."""
+
+    @property
+    def same_face(self) -> float:
+        """Similarity from which its makers call two faces the same, as 1 − d² / 2."""
 
     def read(self, image: Image) -> Faces:
         """The faces in an upright RGB image. Raises `FaceError` where the model fails on it."""

@@ -55,7 +55,8 @@ def read_photo(entry: LedgerEntry, shape: float, kept: Readings, faces: FaceRead
     if parts is None and (image := opened.image()) is not None:
         parts = hashes.parts_of(image, shape)
         kept.put(reader, digest, [f"{part.hash:016x}{part.thumbnail.hex()}" for part in parts])
-    return Photo(entry.relative, seen, parts or (), _faces(digest, opened, kept, faces))
+    texts = entry.lines or (entry.caption,)
+    return Photo(entry.relative, seen, parts or (), _faces(digest, opened, kept, faces), texts=texts)
 
 
 def near_groups(photos: Sequence[Photo]) -> list[list[str]]:

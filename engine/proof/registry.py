@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from loratui.engine.proof.against_base import CLIPPED, SATURATION, SHARPNESS
 from loratui.engine.proof.copies import COPY_HASH, COPY_LAYOUT
+from loratui.engine.proof.learnt import CHANGE, FOLLOWED, LEARNT, MIRRORED
 from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS
+from loratui.engine.proof.photos import CAPTIONS_FIT, DISTINCT, PEOPLE, TRIGGER_SAID
 from loratui.engine.proof.protocol import Measure
 from loratui.engine.proof.variety import VARIETY
 
@@ -20,6 +22,14 @@ MEASURES: tuple[Measure, ...] = (
     SHARPNESS,
     SATURATION,
     CLIPPED,
+    FOLLOWED,
+    CHANGE,
+    LEARNT,
+    MIRRORED,
+    TRIGGER_SAID,
+    CAPTIONS_FIT,
+    PEOPLE,
+    DISTINCT,
 )
 
 CURVES: tuple[Measure, ...] = (
@@ -32,8 +42,12 @@ CURVES: tuple[Measure, ...] = (
     COPY_HASH,
     COPY_FACE,
     FACES_FOUND,
+    FOLLOWED,
+    CHANGE,
+    LEARNT,
+    MIRRORED,
 )
-"""All of them again: a small window shows the first of a part."""
+"""All that differ from file to file: a small window shows the first of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +61,8 @@ class Part:
 
 
 PARTS: tuple[Part, ...] = (
-    Part("likeness", (LIKENESS, FACES_FOUND)),
-    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY)),
+    Part("likeness", (LIKENESS, FACES_FOUND, CHANGE, PEOPLE, TRIGGER_SAID)),
+    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, FOLLOWED, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT)),
     Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH, COPY_FACE)),
     Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
     Part("strength", CURVES, "strengths"),

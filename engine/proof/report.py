@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from loratui.engine import sealed
 from loratui.engine.dataset import decoding
 from loratui.engine.proof.kept import FORMAT
+from loratui.engine.proof.losses import Losses
+from loratui.engine.proof.notes import read_checklist
 from loratui.engine.proof.parts import Subject, measure_parts
 from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.proof.protocol import FaceReader, Near, Photo, References, Shot
 from loratui.engine.proof.reading import looked_at, near_groups, read_image, read_photo, trained_on
 from loratui.engine.proof.readings import Readings
+from loratui.engine.proof.verdict.judge import Judged, judge
 from loratui.engine.runs.records import Image as Made
 from loratui.engine.untrusted import finite
 from loratui.engine.words import count
@@ -35,6 +38,8 @@ class Readers:
     """Why faces are not read."""
     layouts: Mapping[str, Sequence[Near]] = field(default_factory=dict)
     """For each photo, those with the nearest layouts; empty if the base was not loaded now."""
+    losses: Losses = Losses()
+    """What was measured with the base loaded, now or before."""
 
 
 def measure_run(
@@ -65,6 +70,7 @@ def measure_run(
         "photos": counts,
         "face_model": readers.faces.title if readers.faces else None,
         "parts": parts,
+        **judge(parts, read_checklist(run.validation / "checklist.json"), Judged(subject.file, subject.strength, settings)),
     }
     sealed.write(run.validation / "measures.json", report, run.path)
     return report
@@ -105,6 +111,9 @@ def _read_all(
         no_photos=f"{count(len(gone), 'photo')} can no longer be read." if gone else "There are no photos.",
         no_faces=readers.no_faces,
         no_layouts="" if any(photo.layouts for photo in read) or len(read) < 2 else NO_LAYOUTS,
+        losses=readers.losses,
+        trigger=settings.dataset.trigger,
+        same_face=readers.faces.same_face if readers.faces else None,
     )
     return shots, references, {"trained": len(trained), "read": len(read), "gone": gone[:20]}
 
@@ -150,7 +159,7 @@ def _with_layouts(photos: Sequence[Photo], kept: Readings, readers: Readers) -> 
             layouts = kept.get(reader, photo.name, lambda rows: [Near(str(name), float(value)) for name, value in rows])
         else:
             kept.put(reader, photo.name, [[near.photo, round(near.value, 4)] for near in layouts])
-        found.append(Photo(photo.name, photo.pixels, photo.parts, photo.faces, tuple(layouts or ())))
+        found.append(replace(photo, layouts=tuple(layouts or ())))
     return found
 
 

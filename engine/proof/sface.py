@@ -29,6 +29,7 @@ class SFace:
 
     id = "sface-2021dec+yunet-2023mar/1"
     title = f"SFace and YuNet by OpenCV ({face_weights.SFACE.licence} and {yunet.WEIGHTS.licence})"
+    same_face = 0.363
 
     def __init__(self, detector: Path, recogniser: Path) -> None:
         self._paths = detector, recogniser

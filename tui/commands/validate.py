@@ -47,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Starts the job and follows it.
 
-    JSON: `run path status exit_code reason advice grid pictures[] {path grid prompt strength seed file nearest similarity}
-    parts[] {id status measures[] images[]} seconds`, where `grid` is the file that lists the images, or null if it was not written.
+    JSON: `run path status exit_code reason remedy grid pictures[] {path grid prompt strength seed file nearest similarity}
+    parts[] {id status measures[] images[]} verdict {kind confidence reasons[]} best {file step strength reason}
+    advice[] {id change why do} seconds`, where `grid` is the file that lists the images, or null if it was not written.
     """
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
@@ -90,10 +91,12 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
     ]
     own = ended.to_json()
     return {
-        **{key: own[key] for key in ("run", "path", "status", "exit_code", "reason", "advice", "seconds")},
+        **{key: own[key] for key in ("run", "path", "status", "exit_code", "reason", "seconds")},
+        "remedy": own["advice"],
         "grid": grid,
         "pictures": listed,
         "parts": _parts(ended.run),
+        **_judgement(ended.run),
     }
 
 
@@ -116,6 +119,13 @@ def _parts(run: RunDirectory) -> list[dict[str, Any]]:
     for part in parts:
         part["images"] = [{**image, "path": str(run.path / image["path"])} for image in part["images"]]
     return parts
+
+
+def _judgement(run: RunDirectory) -> dict[str, Any]:
+    """Verdict, best file and advice; null and empty where nothing was judged."""
+    from loratui.engine.proof.kept import read_judged
+
+    return read_judged(run.validation / "measures.json")
 
 
 def _request(args: argparse.Namespace, run: RunDirectory) -> GridRequest:

@@ -27,6 +27,8 @@ class DemoFaces:
 
     id = "demo-reader/1"
     title = "the reader of the demo's drawings"
+    same_face = 0.7
+    """Seven of ten features alike."""
 
     def __init__(self) -> None:
         from loratui.presets.bases.make.reader import load_reader

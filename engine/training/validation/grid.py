@@ -26,6 +26,7 @@ from loratui.engine.training.sampler import write_image
 from loratui.engine.training.setup import Job
 from loratui.engine.training.validation.making import Maker
 from loratui.engine.training.validation.measuring import measure
+from loratui.engine.training.validation.photo_losses import PhotoLosses
 from loratui.engine.untrusted import open_regular
 
 
@@ -46,10 +47,13 @@ def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
         missing = [path for path in places if not (job.run.path / path).is_file()]
         for path in places.keys() - set(missing):
             _tell(report, path, places[path])
-        maker = Maker(job, report, requests, [places[path][0] for path in missing]) if missing else None
+        losses = PhotoLosses(job, planned, paths, sums)
+        maker = Maker(job, report, requests, [places[path][0] for path in missing], losses.texts) if missing else None
         if maker is not None:
             _make(maker, {places[path][0]: path for path in missing}, places, job, report, requests)
-        measure(job, report, requests, wish.file or "", maker.gallery.among() if maker else {})
+        report.phase("measuring", "Measuring the losses of the photos")
+        known = losses.told(maker.measurer() if maker else None)
+        measure(job, report, requests, wish.file or "", maker.gallery.among() if maker else {}, known)
     requests.acknowledge_ending("All images are made.")
     return ExitCode.DONE
 

@@ -19,6 +19,7 @@ from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan
 from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
 from loratui.engine.training.validation.nearest import Gallery
+from loratui.engine.training.validation.photo_losses import Measurer
 
 MOST_AT_ONCE = 16
 """Images in one batch."""
@@ -56,8 +57,12 @@ class Batches:
 class Maker:
     """The base with the LoRA on it, and the training images to compare with."""
 
-    def __init__(self, job: Job, report: Reporter, requests: ControlQueue, wanted: Sequence[Cell]) -> None:
+    def __init__(
+        self, job: Job, report: Reporter, requests: ControlQueue, wanted: Sequence[Cell], texts: Sequence[str]
+    ) -> None:
+        """`texts`: what else is encoded."""
         self._job, settings = job, job.settings
+        self._stop_if_asked = requests.stop_if_asked
         self._on_card = ""
         self._batches = Batches(job.device)
 
@@ -69,10 +74,10 @@ class Maker:
         trains_text = settings.training.train_text_encoder
         self._texts = (LiveTexts if trains_text else TextCache)(job.run.cache, self._model)
         prompts = prompts_to_encode([prompt_read(cell, settings) for cell in wanted])
-        self._texts.fill(prompts, progress)
+        self._texts.fill([*prompts, *texts], progress)
         self._model.free_text_encoders(but=self._model.text_encoders if trains_text else ())
         report.phase("caching", "Reading the training images")
-        latents = LatentCache(job.run.cache, self._model, on_disk=settings.memory.cache_latents)
+        self._latents = latents = LatentCache(job.run.cache, self._model, on_disk=settings.memory.cache_latents)
         latents.fill(job.ledger.images, (False,), progress)
         tell_damaged(report, self._texts, latents)
         self.gallery = Gallery(self._model, latents, job.ledger.images)
@@ -86,9 +91,8 @@ class Maker:
         `on_step(done, total, images)` is called after each step of so many images, and may raise to stop.
         """
         settings, first = self._job.settings, wanted[0]
-        if first.file and first.file != self._on_card:
-            read_lora_file(self._job.run.inside(first.file), settings.base.family, self._adapter)
-            self._on_card = first.file
+        if first.file:
+            self._put_on(first.file)
         alike = [cell for cell in wanted if (cell.file, cell.strength) == (first.file, first.strength)]
         with self._adapter.strength(first.strength):  # trained text encoders read the prompts with the LoRA
             some = alike[: self._batches.now]
@@ -98,3 +102,14 @@ class Maker:
                 self._model, [plan for _, plan in together], lambda done, of: on_step(done, of, len(together))
             )
         return [(cell, image) for (cell, _), image in zip(together, images, strict=False)]
+
+    def measurer(self) -> Measurer:
+        """What measures losses with the base and the LoRA."""
+        loaded = self._model, self._latents, self._texts
+        return Measurer(self._job, *loaded, self._adapter.strength, self._put_on, self._stop_if_asked)
+
+    def _put_on(self, file: str) -> None:
+        """Puts a file's values into the LoRA."""
+        if file != self._on_card:
+            read_lora_file(self._job.run.inside(file), self._job.settings.base.family, self._adapter)
+            self._on_card = file

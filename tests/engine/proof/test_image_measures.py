@@ -231,5 +231,5 @@ def test_plain_images_have_figures_that_are_numbers(colour: tuple[int, int, int]
     photos = tuple(photo(Image.new("RGB", (64, 64), colour), f"{at}.png") for at in range(5))
     for measure in MEASURES:
         found = measured(measure, plain, against(*base, photos=photos))
-        assert found.value is None or 0 <= found.value <= 255
+        assert found.value is None or 0 <= found.value <= 255, measure.id
         assert found.means or found.unknown

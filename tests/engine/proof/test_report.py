@@ -19,7 +19,7 @@ from loratui.engine.proof.notes import PART_IDS
 from loratui.engine.proof.parts import Subject
 from loratui.engine.proof.protocol import FaceError, Faces, Near
 from loratui.engine.proof.readings import Readings
-from loratui.engine.proof.registry import MEASURES, PARTS
+from loratui.engine.proof.registry import CURVES, MEASURES, PARTS
 from loratui.engine.proof.report import Readers, latest, measure_run
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.records import Image as Made
@@ -32,7 +32,7 @@ SETTINGS = Settings(dataset=Dataset(trigger="qxz", class_word="woman"))
 class EveryoneIsTheSame:
     """Finds one face in each image, always the same."""
 
-    id, title = "same/1", "a stand-in"
+    id, title, same_face = "same/1", "a stand-in", 0.8
 
     def read(self, image: Image.Image) -> Faces:
         return Faces(1, (1.0, 0.0))
@@ -109,7 +109,8 @@ def test_every_part_of_the_checklist_has_its_images_and_measures(run: RunDirecto
     assert by_part["quality"]["images"][0]["values"].keys() == {"sharpness", "saturation", "clipped"}
     found = rows(report)
     assert report["photos"] == {"trained": 6, "read": 6, "gone": []}, "the image of the class is none"
-    assert {id for part, id in found if part == "strength"} == {one.id for one in MEASURES}
+    assert {id for part, id in found if part == "strength"} == {one.id for one in CURVES}
+    assert {id for _, id in found} == {one.id for one in MEASURES}
     assert [point["step"] for point in found["checkpoints", "sharpness"]["curve"]] == [90, 180]
     assert found["generalises", "copy_layout"]["range"] == [0.6, 0.6]
     assert found["likeness", "one_face"]["value"] == 1

@@ -1,0 +1,168 @@
+"""What to change after a verdict, as sentences and as what a program can apply; by what was seen, as the guides do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from loratui.engine.proof.verdict.axes import Measured, Reading
+from loratui.engine.words import count, listed, short
+
+if TYPE_CHECKING:
+    from loratui.presets.schema import Settings
+
+Advice = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What advice goes by."""
+
+    kind: str
+    found: Measured
+    axes: Mapping[str, Reading]
+    file: str
+    settings: Settings | None
+    """Of the run; None for a file without one."""
+
+
+def advice(seen: Seen, best: Mapping[str, Any] | None) -> list[Advice]:
+    """`{id, change, why, do}`, the most helpful first."""
+    rows = list(_CHANGES[seen.kind](seen)) if seen.kind in _CHANGES else []
+    use = _keep(best, seen)
+    first = seen.kind in ("good", "overtrained")
+    worth_using = seen.kind != "wrong_data"
+    return [*([use] if use and first else []), *rows, *([use] if use and worth_using and not first else []), *_see_more(seen)]
+
+
+def _advice(id: str, change: str, why: str, **do: Any) -> Advice:
+    return {"id": id, "change": change, "why": why, "do": do}
+
+
+def _keep(best: Mapping[str, Any] | None, seen: Seen) -> Advice | None:
+    """The file to use as it is."""
+    if best is None or (seen.kind == "undertrained" and best["file"] == seen.file and best["strength"] <= 1):
+        return None
+    name = PurePosixPath(best["file"]).name
+    return _advice(
+        "use_best",
+        f"Use {name} at strength {best['strength']:g}.",
+        best["reason"],
+        use={"file": best["file"], "strength": best["strength"]},
+    )
+
+
+def _longer(seen: Seen) -> Iterator[Advice]:
+    settings, axes = seen.settings, seen.axes
+    epochs = settings.schedule.epochs if settings else 0
+    likeness = axes.get("likeness")
+    far = likeness is None or likeness.value < 0.5
+    if epochs:
+        more = epochs if far else max(1, round(epochs / 5))
+        yield _advice(
+            "train_longer",
+            f"Continue for {count(more, 'epoch')} ({epochs} → {epochs + more}).",
+            "It is far from done." if far else "It is nearly there, and more steps still add likeness.",
+            continue_epochs=more,
+        )
+    late = axes.get("late")
+    if settings and late is not None and late.value < 0.02:
+        rank = min(2 * settings.adapter.rank, settings.adapter.rank_wanted[1])
+        if rank > settings.adapter.rank:
+            why = "The likeness no longer grew at the end: the LoRA may be too small."
+            yield _advice("higher_rank", f"Rank {settings.adapter.rank} → {rank}.", why, settings={"adapter.rank": rank})
+    if settings and far:
+        rate = settings.optimizer.learning_rate
+        why = "The images hardly differ from the base's."
+        if (change := axes.get("change")) and change.value < 0.2:
+            yield _advice(
+                "higher_rate",
+                f"Learning rate {short(rate)} → {short(2 * rate)}.",
+                why,
+                settings={"optimizer.learning_rate": 2 * rate},
+            )
+
+
+def _shorter(seen: Seen) -> Iterator[Advice]:
+    settings = seen.settings
+    if settings is None:
+        return
+    epochs, rate = settings.schedule.epochs, settings.optimizer.learning_rate
+    if epochs > 1:
+        fewer = max(1, epochs // 2)
+        why = "Quality or freedom was lost after the subject was learnt."
+        yield _advice("fewer_epochs", f"Fewer epochs ({epochs} → {fewer}).", why, settings={"schedule.epochs": fewer})
+    why = "A lower rate keeps more of what the base can do."
+    yield _advice(
+        "lower_rate", f"Learning rate {short(rate)} → {short(rate / 2)}.", why, settings={"optimizer.learning_rate": rate / 2}
+    )
+    rank = settings.adapter.rank // 2
+    if rank >= settings.adapter.rank_wanted[0]:
+        why = "A smaller LoRA has less room for the photos themselves."
+        yield _advice("lower_rank", f"Rank {settings.adapter.rank} → {rank}.", why, settings={"adapter.rank": rank})
+
+
+def _less_by_heart(seen: Seen) -> Iterator[Advice]:
+    settings, found = seen.settings, seen.found
+    alike = found.row("generalises", "distinct").get("alike") or []
+    surplus = [name for group in alike for name in group[1:]]
+    left = found.row("generalises", "distinct").get("distinct")
+    if surplus:
+        why = f"{count(len(surplus), 'photo')} nearly the same as another: they count as one photo, shown many times."
+        yield _advice("leave_out_alike", f"Leave out {count(len(surplus), 'near-duplicate')}.", why, leave_out=surplus)
+    if isinstance(left, int) and left < 10:
+        look = "Add photos with other clothes, places, light and poses."
+        yield _advice("add_photos", look, f"Only {count(left, 'photo')} differ.", look=look)
+    if settings and settings.schedule.epochs > 1 and not surplus:
+        epochs = settings.schedule.epochs
+        fewer = max(1, epochs // 2)
+        yield _advice(
+            "fewer_epochs",
+            f"Fewer epochs ({epochs} → {fewer}).",
+            "The photos come back unasked.",
+            settings={"schedule.epochs": fewer},
+        )
+
+
+def _right_data(seen: Seen) -> Iterator[Advice]:
+    found, axes = seen.found, seen.axes
+    trigger = seen.settings.dataset.trigger if seen.settings else ""
+    without = found.row("likeness", "trigger_said").get("without") or []
+    if without:
+        why = f"{count(len(without), 'caption')} without it: {listed(without, 3)}."
+        yield _advice("caption_trigger", f"Put the trigger “{trigger}” into every caption.", why, re_caption=without)
+    groups = found.row("likeness", "people").get("groups") or []
+    if len(groups) > 1:
+        others = [name for group in groups[1:] for name in group]
+        why = "The photos show several people under one name."
+        yield _advice(
+            "leave_out_others",
+            f"Leave out the {count(len(others), 'photo')} of the others, or name each person.",
+            why,
+            leave_out=others,
+        )
+    fit = axes.get("captions_fit")
+    if fit is not None and fit.value < 0.7:
+        lost = found.row("generalises", "captions_fit").get("lost") or []
+        why = "They fit their photos hardly better than those of other photos."
+        yield _advice(
+            "re_caption", "Check the captions against their photos.", why, **({"re_caption": lost} if lost else {"look": why})
+        )
+
+
+def _see_more(seen: Seen) -> Iterator[Advice]:
+    """What a clearer verdict needs."""
+    found = seen.found
+    if not found.row("generalises", "variety") and found.row("generalises", "followed"):
+        look = "Make the validation images with 3 seeds: loratui validate RUN --seeds 3"
+        yield _advice("more_seeds", "Validate with more seeds.", "With one seed, variety and spread are unknown.", look=look)
+
+
+_CHANGES: Mapping[str, Callable[[Seen], Iterator[Advice]]] = {
+    "undertrained": _longer,
+    "overtrained": _shorter,
+    "memorised": _less_by_heart,
+    "wrong_data": _right_data,
+}
