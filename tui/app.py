@@ -15,6 +15,7 @@ from textual.worker import get_current_worker
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
+from loratui.engine.runs.queue.entries import FILE as QUEUE
 from loratui.tui import settings, themes
 from loratui.tui.bindings import WIZARD, Key
 from loratui.tui.keymap import bindings_anywhere
@@ -76,6 +77,18 @@ class LoratuiApp(TerminalApp[tuple[str, ...]]):
         for problem in self._told_at_start:
             self.tell(problem, "warning")
         self._look_at_the_runs()
+        if not self.view_only and (self.home / QUEUE).is_file():
+            self._go_on_with_the_queue()
+
+    @work(thread=True, group="queue", description="start the queue")
+    def _go_on_with_the_queue(self) -> None:
+        """Its process may be gone, as after a reboot."""
+        from loratui.engine.runs.queue.start import ensure_watched
+
+        try:
+            ensure_watched(self.home)
+        except (LoratuiError, OSError) as error:
+            self.call_from_thread(self.tell, f"The queue does not go on: {error}", "warning")
 
     def on_unmount(self) -> None:
         """Wakes the threads that rest, so that nobody waits for them."""

@@ -95,6 +95,14 @@ COMMANDS: dict[str, Command] = {
         "loratui continue anafox-20261121-1 --epochs 5 --step 180 --rates restart",
         "loratui continue anafox-20261121-1 --weights --dataset more-photos --set optimizer.learning_rate=5e-5",
     ),
+    "queue": _command(
+        "queue",
+        "list the runs that wait for the GPU, and change their order",
+        "loratui queue",
+        "loratui queue add anafox-20261121-1 --validate",
+        "loratui queue move anafox-20261121-2 --place 1",
+        "loratui queue hold",
+    ),
     "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
     "sample": _command("control", "make sample images now", "loratui sample"),
     "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
@@ -148,7 +156,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-_STARTING = (None, "demo", "train", "resume", "continue", "validate")
+_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue")
 """Commands that start something; None is the app."""
 
 

@@ -21,6 +21,7 @@ from loratui.engine.words import size as size
 from loratui.engine.words import times as times
 
 STATUS_SIGNS: dict[str, str] = {
+    "queued": "·",
     "starting": "○",
     "running": "●",
     "finishing": "◐",
@@ -35,6 +36,7 @@ STATUS_SIGNS: dict[str, str] = {
 """A sign for each status of a run, so that colour never stands alone."""
 
 STATUS_TONES: dict[str, str] = {
+    "queued": "$primary",
     "starting": "$primary",
     "running": "$accent",
     "finishing": "$success",
@@ -55,6 +57,7 @@ _LONGEST_S = 1e10
 def stands(status: str) -> str:
     """How a run stands, as what follows its name: `is running`, `has failed`, `was interrupted`."""
     words = {
+        "queued": "waits in the queue",
         "failed": "has failed",
         "interrupted": "was interrupted",
         "stalled": "has stalled",

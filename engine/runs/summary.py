@@ -9,6 +9,8 @@ from typing import Any
 
 from loratui.engine.runs import lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs
+from loratui.engine.runs.queue import entries
+from loratui.engine.runs.queue.entries import Queue
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.verdict import Verdict, gather, judge
@@ -45,15 +47,16 @@ class RunSummary(Verdict):
         return {**own, "active": self.active, **self.state.figures(), **there}
 
 
-def summarise(run: RunDirectory, *, closely: bool = False) -> RunSummary:
+def summarise(run: RunDirectory, *, closely: bool = False, queue: Queue | None = None) -> RunSummary:
     """The present summary of a run. `closely` compares the sums of its checkpoints and of its finished file too, once nobody works on it:
-    for whoever looks at one run."""
+    for whoever looks at one run. `queue` is that of the run's home, where it was read already."""
     owner = lock.read_owner(run.lock)
     held = lock.is_held(run.lock)
     job = (owner.job if owner else "train") if held else ""
     state = read_state(run)
     heard = state if job != "validate" else read_state(run, job)
-    found = judge(gather(run, heard, job or "train", held=held, owner=owner, closely=closely))
+    waits = entries.of_run(run) if queue is None else queue
+    found = judge(gather(run, heard, job or "train", held=held, owner=owner, closely=closely, queued=waits.place(run.name)))
     if not held and not job:
         job = "train" if found.status in ("running", "stalled") else ""
     return RunSummary(
@@ -75,13 +78,14 @@ def how_validation_ended(run: RunDirectory) -> Verdict:
 
 def summarise_all(home: Path) -> list[RunSummary]:
     """Summaries of all runs in a home folder, the one made last first."""
-    return [_summary_of(run) for run in list_runs(home)]
+    queue = entries.read_if_possible(home)
+    return [_summary_of(run, queue) for run in list_runs(home)]
 
 
-def _summary_of(run: RunDirectory) -> RunSummary:
+def _summary_of(run: RunDirectory, queue: Queue) -> RunSummary:
     """The summary of a run, or a line that says that there is none: whatever one run holds, the others are listed."""
     try:
-        return summarise(run)
+        return summarise(run, queue=queue)
     except Exception as error:
         return RunSummary(
             name=run.name,

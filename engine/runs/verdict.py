@@ -19,7 +19,9 @@ from loratui.engine.runs.outcomes import words_of
 from loratui.engine.runs.records import Ending
 from loratui.engine.runs.state import RunState
 
-Status = Literal["starting", "running", "finishing", "paused", "stopped", "done", "failed", "interrupted", "stalled", "waiting"]
+Status = Literal[
+    "queued", "starting", "running", "finishing", "paused", "stopped", "done", "failed", "interrupted", "stalled", "waiting"
+]
 Certainty = Literal["sure", "likely"]
 
 _GOOD_ENDINGS: tuple[Status, ...] = ("done", "paused", "stopped")
@@ -102,9 +104,13 @@ class Evidence:
     gone: bool = False
     renamed: str = ""
     """What the folder is called now, if it was renamed."""
+    queued: int = 0
+    """Its place in the queue, from 1 on; 0 where it does not wait there."""
 
 
-def gather(run: RunDirectory, state: RunState, job: str, *, held: bool, owner: lock.Owner | None, closely: bool) -> Evidence:
+def gather(
+    run: RunDirectory, state: RunState, job: str, *, held: bool, owner: lock.Owner | None, closely: bool, queued: int = 0
+) -> Evidence:
     """What there is to know of a run. `closely` reads checkpoints and the finished file in full, where nobody works on them."""
     gone = not held and not run.path.is_dir()
     ended = not held and not gone and job == "train"
@@ -129,6 +135,7 @@ def gather(run: RunDirectory, state: RunState, job: str, *, held: bool, owner: l
         volume=volume.trouble(run.path) if ended else "",
         gone=gone,
         renamed=renamed_to(run) if gone else "",
+        queued=queued if ended else 0,
     )
 
 
@@ -155,6 +162,11 @@ def _judged(found: Evidence) -> Verdict:
         return Verdict("interrupted", moved, f"loratui attach {found.renamed}" if found.renamed else "", gone=True)
     if found.held:
         return _alive(found)
+    if found.queued:
+        first = "It is the next in the queue." if found.queued == 1 else f"It is number {found.queued} in the queue."
+        goes_on = _goes_on(found)
+        advice = f"To start it now: {words_of(found.job, found.name).again}" if goes_on else "loratui queue lists what waits."
+        return Verdict("queued", first, advice, goes_on=goes_on)
     if found.state.ending is not None:
         return _by_the_last_word(found)
     ended = found.state.error is not None or found.state.final

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from loratui.engine.errors import UsageError
-from loratui.engine.runs.directory import loratui_home
+from loratui.engine.runs.directory import RunDirectory, loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         default=1,
         help="share --gpus among N machines: makes the run, and prints what starts it",
     )
+    parser.add_argument("--queue", action="store_true", help="start it after the runs that wait (see loratui queue)")
     parser.add_argument("--yes", action="store_true", help="start despite warnings, without asking")
 
 
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy} findings[] {id severity
     message why remedy files} not_checked[] {id reason}`. Paths are absolute; `output` is null before the first LoRA file.
 
-    With `--machines` above 1 it makes the run and starts nothing; JSON: `run path command`.
+    With `--machines` above 1 it makes the run and starts nothing; JSON: `run path command`. With `--queue` it makes the run, which the
+    queue starts; JSON: `run path place`.
 
     Errors prevent the start, even with `--yes`; those of the images have exit code 3. Warnings are listed and do not prevent it:
     on a terminal it asks first, unless `--yes`, `--wait` or `--json` is given.
@@ -55,11 +57,13 @@ def run(args: argparse.Namespace) -> int:
             f"--machines {args.machines}: {text.count(processes, 'GPU')} cannot be shared among them.",
             "Give --gpus the number of GPUs of all machines together.",
         )
-    return carry_out(recipe, args, machines=args.machines)
+    if args.queue and (args.wait or args.machines > 1):
+        raise UsageError("--queue goes neither with --wait nor with --machines.", "Leave one of them out.")
+    return carry_out(recipe, args, machines=args.machines, queue=args.queue)
 
 
-def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1) -> int:
-    """Prepares a recipe, tells what is to be told, starts it and follows it; `args` has `json wait yes`."""
+def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1, queue: bool = False) -> int:
+    """Prepares a recipe, tells what is to be told, starts it and follows it, or adds it to the queue; `args` has `json wait yes`."""
     from loratui.engine.planning.rates import learning_in_words
     from loratui.engine.runs.continuing import prepare
     from loratui.tui.wizard.draft import changes_sentence
@@ -85,12 +89,26 @@ def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1) ->
         if args.json:
             common.print_json({"run": made.name, "path": str(made.path), "command": line})
         return 0
+    if queue:
+        return _add_to_the_queue(common.make_run(prepared, home), home, args, out)
     started = common.start_prepared(prepared, home)
     say(out, f"{started.name} runs in the background, in {clean(started.path)}", as_it_is=True)
     if not (args.wait or args.json):
         say(out, f"Ctrl-C leaves, and the run continues. To return: loratui attach {started.name}")
     found = common.findings_json(prepared.findings, prepared.not_checked)
     return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out, found)
+
+
+def _add_to_the_queue(made: RunDirectory, home: Path, args: argparse.Namespace, out: TextIO) -> int:
+    from loratui.engine.runs.queue import adding
+    from loratui.engine.runs.queue.start import ensure_watched
+
+    place = adding.add(made).place(made.name)
+    ensure_watched(home)
+    say(out, clean(f"{made.name} is number {place} in the queue. loratui queue shows it."))
+    if args.json:
+        common.print_json({"run": made.name, "path": str(made.path), "place": place})
+    return 0
 
 
 def torchrun_line(run: Path, machines: int, each: int) -> str:

@@ -19,6 +19,8 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.events import Event
+from loratui.engine.runs.queue import entries
+from loratui.engine.runs.queue.rules import waits_for_others
 from loratui.engine.runs.records import Action
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import StateWriter
@@ -27,6 +29,7 @@ from loratui.engine.runs.when_finished.ended import Ended
 from loratui.engine.runs.when_finished.outputs import outputs_of
 from loratui.engine.runs.when_finished.result import Result, stopped
 from loratui.engine.runs.when_finished.stopping import Stopping
+from loratui.engine.words import count
 
 Which = Literal["left", "now", "again"]
 """`left`: what was never begun, and copies that were; `now`: all that is not done; `again`: all of it."""
@@ -48,6 +51,8 @@ def _is_due(before: Action | None, which: Which) -> bool:
         return True
     if which == "now":
         return before.state != "done"
+    if before.action == "pod":
+        return before.state == "skipped"
     return before.action in _REPEATABLE and before.state in ("begun", "interrupted")
 
 
@@ -97,6 +102,8 @@ class Actions:
             return Result("failed", "The pod goes on running, since the copy of the LoRA files is not verified.", 0)
         if erases(here, self._run.path) and not copied:
             return Result("failed", "The pod goes on running: its stop would erase the run, which is on the container disk.", 0)
+        if waits := self._queue_waits():
+            return waits
         wait_s = choice.read(self._run).countdown_s
         self._tell(
             "pod", "waiting", f"{here.title} stops in {wait_s} s. {STILL_COSTS[here.provider]}.", until=time.time() + wait_s
@@ -105,8 +112,18 @@ class Actions:
             return stopped(self._stopping)
         if choice.read(self._run).pod != "stop":
             return Result("cancelled", "It was taken back.", 0)
+        if waits := self._queue_waits():
+            return waits
         self._tell("pod", "begun")
         return pod.carry_out(here, self._stopping, self._run.when_finished_log)
+
+    def _queue_waits(self) -> Result | None:
+        """The result where the queue of the home is still to start something: its process stops the pod after the last run."""
+        waiting = waits_for_others(entries.of_run(self._run), self._run.name)
+        words = (
+            f"The pod goes on running for the queue, which has {count(waiting, 'more start')} to make. It stops after the last."
+        )
+        return Result("skipped", words, 0) if waiting else None
 
     def _message(self) -> str:
         lines = [self._ended.sentence]
