@@ -52,6 +52,7 @@ def test_a_run_goes_on_one_plan_down_from_its_last_step(make_run: MakeRun) -> No
     assert events(run, "run_started")[-1].get("memory_plan") == events(run, "run_started")[2].get("memory_plan")
 
 
+@pytest.mark.long
 def test_a_base_in_another_format_goes_on_with_a_word(make_run: MakeRun) -> None:
     run = make_run(*SMALL, "training.precision=bf16", "memory.gradient_checkpointing=on")
     assert supervise_on_a_card(run, {"checkpointing": 3}) == 0

@@ -308,7 +308,9 @@ def test_swapped_blocks_change_no_bit(make: MakeRun) -> None:
     assert pngs[0]
 
 
-@pytest.mark.parametrize("kind", ["loha", "lokr", "locon"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("loha", marks=pytest.mark.long), "lokr", pytest.param("locon", marks=pytest.mark.long)]
+)
 def test_every_kind_of_adapter_trains_on_a_base_that_is_swapped_or_rounded(
     tmp_path: Path, images: Path, base_folder: Path, kind: str
 ) -> None:

@@ -29,6 +29,7 @@ ONE_SAMPLE = ("samples.steps=1", 'samples.prompts=["a {subject}"]')
 """After each epoch."""
 
 
+@pytest.mark.long  # `tests/faults/test_kills.py` kills runs in the default lane
 def test_a_killed_run_goes_on_bit_for_bit(make_run: MakeRun) -> None:
     """Killed between checkpoints, then within the writing of one, then left to finish."""
     sets = (

@@ -74,7 +74,7 @@ def test_a_run_of_two_processes_survives_the_death_of_one_and_makes_the_steps_of
 @pytest.mark.parametrize(
     "plan",
     [
-        ("memory.plan=swapped", "memory.quantise=int8", "training.ema_decay=0.9"),
+        pytest.param(("memory.plan=swapped", "memory.quantise=int8", "training.ema_decay=0.9"), marks=pytest.mark.long),
         pytest.param(("memory.plan=checkpointing", "training.train_text_encoder=true"), marks=pytest.mark.long),
         pytest.param(("memory.quantise=fp8", "dataset.class_images=3"), marks=pytest.mark.long),
     ],
