@@ -118,6 +118,7 @@ COMMANDS: dict[str, Command] = {
         "make the validation images, which show how good a LoRA is",
         "loratui validate",
         "loratui validate --grid strengths --strengths 0,0.5,1",
+        "loratui validate --lora downloaded.safetensors --base embedded:sd15 --images photos",
     ),
     "report": _command(
         "report",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from loratui.engine.errors import UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_facts import lora_file_facts
-from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
+from loratui.engine.formats.lora_keys import is_text_layer, sort_keys
 from loratui.engine.formats.safetensors_file import TensorInfo, read_header
+from loratui.engine.planning.lora_match import made_for
 from loratui.engine.planning.lora_size import targeted
 from loratui.presets.schema import LYCORIS, Settings
 
@@ -58,12 +58,12 @@ def start_refusal(settings: Settings) -> Iterator[Finding]:
     except (UsageError, OSError) as error:
         yield Finding.of("start_from.unreadable", error=str(error))
         return
-    made_for = _made_for(_text_width(tensors))
+    title = made_for(tensors)
     own = "dora" if settings.adapter.dora else "lora" if settings.adapter.kind == "locon" else settings.adapter.kind
     if not facts.layers:
         yield Finding.of("start_from.no_lora", path=named)
-    elif made_for and spec.cross_attention_width and made_for != spec.title:
-        yield Finding.of("start_from.other_family", path=named, made_for=made_for, title=spec.title)
+    elif title and spec.cross_attention_width and title != spec.title:
+        yield Finding.of("start_from.other_family", path=named, made_for=title, title=spec.title)
     elif own not in facts.form.split("+"):
         fix = _SET_FOR.get(facts.form, {})
         key = "start_from.settable" if fix else "start_from.other_kind"
@@ -80,30 +80,9 @@ def _is_trained(tensors: Mapping[str, TensorInfo], settings: Settings) -> bool:
     return trains_text or bool(sort_keys(tensors, family, known).layers)
 
 
-_NO_FAMILY: Mapping[int, str] = {1024: "SD2"}
-"""Width of the text states that a UNet reads -> title, of bases that cannot be trained here."""
 _SET_FOR: Mapping[str, Mapping[str, Any]] = {
     "lora": {"adapter.kind": "lora", "adapter.dora": False},
     "dora": {"adapter.kind": "lora", "adapter.dora": True},
     "loha": {"adapter.kind": "loha"},
     "lokr": {"adapter.kind": "lokr"},
 }
-_READS_TEXT = re.compile(r".+attn2[._]to_[kv]")
-
-
-def _made_for(width: int) -> str:
-    """Title of the bases whose denoiser reads text states of this width; empty where it is not known."""
-    known = {spec.cross_attention_width: spec.title for spec in families.FAMILIES if spec.cross_attention_width}
-    return known.get(width) or _NO_FAMILY.get(width, "")
-
-
-def _text_width(tensors: Mapping[str, TensorInfo]) -> int:
-    """Width of the text states that the layers of a file read; 0 if it does not tell.
-
-    Names and some sizes are the same in UNets of several families, this width is not.
-    """
-    for name, info in tensors.items():
-        stem, what = split(name)
-        if what in ("lora_A", "hada_w1_b") and len(info.shape) == 2 and _READS_TEXT.fullmatch(stem):
-            return info.shape[1]
-    return 0

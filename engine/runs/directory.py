@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,10 +183,12 @@ def create_run(
     ledger: Mapping[str, Any],
     today: str | None = None,
     folder: str = "runs",
+    more: Callable[[Path], object] = bool,
 ) -> RunDirectory:
     """A new run directory with its recipe and ledger, named like `anafox-20261121-1`, complete from its first moment.
 
-    `name` becomes the start of its name; `today` (YYYYMMDD) replaces the date; `folder` is another folder of `home`.
+    `name` becomes the start of its name; `today` (YYYYMMDD) replaces the date; `folder` is another folder of `home`; `more` puts
+    what else it has from the beginning into the folder that it is given.
     Raises `DiskError` or `UsageError`, and leaves nothing half written.
     """
     ownership.require_trusted(home)
@@ -206,6 +208,7 @@ def create_run(
         try:
             with durable.building(final) as temporary:
                 _fill(temporary, final.name, recipe, effective, ledger)
+                more(temporary)
         except FileExistsError:
             continue
         return RunDirectory(final)

@@ -13,6 +13,7 @@ from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import contents, lock, ownership
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lineage import is_imported
 from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.verdict import is_foreign
@@ -34,6 +35,11 @@ def launch(run: RunDirectory, job: str = "train", actions: str = "") -> None:
     ownership.require_trusted(run.path.parent)
     ownership.require_own(run.path)
     contents.require_sound(run.path)
+    if job == "train" and is_imported(run):
+        raise UsageError(
+            f"{run.name} was imported; there is nothing to train.",
+            f"To train on from it: loratui continue {run.name} --weights",
+        )
     if job == "train" and not actions:
         from loratui.engine.runs.room import require_room  # not at the start of the app: it knows what a recipe takes
 

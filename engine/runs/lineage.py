@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from loratui.engine import sealed
 from loratui.engine.durable import MARKER
@@ -16,6 +16,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.untrusted import open_regular
 
 FORMAT = 1
+Kind = Literal["continues", "starts_from", "imported"]
 _MOST_ANCESTORS = 20
 
 
@@ -23,8 +24,9 @@ _MOST_ANCESTORS = 20
 class Lineage:
     """One step back."""
 
-    kind: Literal["continues", "starts_from"]
-    """`continues`: a checkpoint, with optimizer and order; `starts_from`: the weights of a LoRA file alone."""
+    kind: Kind
+    """`continues`: a checkpoint, with optimizer and order; `starts_from`: the weights of a LoRA file alone; `imported`: a LoRA file
+    that is only validated, as it is."""
     run: str
     """Name of the run; empty for a file of no run."""
     path: str
@@ -40,6 +42,8 @@ class Lineage:
         step = f"step {self.step}" if self.step else ""
         if self.kind == "continues":
             return f"continues {self.run} from {step}"
+        if self.kind == "imported":
+            return f"imported from {f'{step} of {self.run}' if step and self.run else Path(self.path).name}"
         return f"starts from {' of '.join(part for part in (step, self.run) if part) or Path(self.path).name}"
 
     @property
@@ -60,13 +64,19 @@ def lineage_of(run: RunDirectory) -> Lineage | None:
         body = sealed.read(run.lineage, run.path)
     except OSError:
         return None
-    if not isinstance(body, dict) or body.get("v") != FORMAT or body.get("kind") not in ("continues", "starts_from"):
+    if not isinstance(body, dict) or body.get("v") != FORMAT or body.get("kind") not in get_args(Kind):
         return None
     texts: dict[str, Any] = {name: body.get(name) for name in ("run", "path", "sha256")}
     step = body.get("step")
     if not all(isinstance(text, str) for text in texts.values()) or not isinstance(step, int) or isinstance(step, bool):
         return None
     return Lineage(kind=body["kind"], step=step, **texts)
+
+
+def is_imported(run: RunDirectory) -> bool:
+    """Whether a run is a LoRA file that is only validated: nothing is trained in it."""
+    began = lineage_of(run)
+    return began is not None and began.kind == "imported"
 
 
 def ancestors(run: RunDirectory) -> tuple[Lineage, ...]:
@@ -88,8 +98,8 @@ def _ancestors(run: RunDirectory) -> Iterator[Lineage]:
         run = RunDirectory(folder if found.kind == "continues" else folder.parent.parent)
 
 
-def of_file(path: Path) -> Lineage:
-    """What begins from the weights of a LoRA file. Raises `UsageError` for a file that cannot be read."""
+def of_file(path: Path, kind: Kind = "starts_from") -> Lineage:
+    """What begins from the weights of a LoRA file, or is one. Raises `UsageError` for a file that cannot be read."""
     try:
         with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -99,4 +109,4 @@ def of_file(path: Path) -> Lineage:
     folder = path.absolute().parent.parent
     is_runs = path.absolute().parent == RunDirectory(folder).output and (folder / MARKER).is_file()
     step = int(told) if told.isascii() and told.isdecimal() and len(told) < 16 else 0
-    return Lineage(kind="starts_from", run=folder.name if is_runs else "", path=str(path.absolute()), step=step, sha256=digest)
+    return Lineage(kind=kind, run=folder.name if is_runs else "", path=str(path.absolute()), step=step, sha256=digest)

@@ -16,15 +16,16 @@ from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.lora_files import lora_paths
 from loratui.engine.runs.summary import summarise
 from loratui.presets.schema import Settings, parse_value, replace
-from loratui.tui.commands import common
+from loratui.tui.commands import any_file, common
 from loratui.tui.plain.follow import Followed, follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """RUN, `--grid --file --prompt --strengths --seeds --faces --wait --json`."""
+    """RUN or `--lora --base --images --trigger --class --preset`, `--grid --file --prompt --strengths --seeds --faces --wait --json`."""
     del name
     common.add_run_argument(parser)
+    any_file.add_arguments(parser)
     parser.add_argument(
         "--grid",
         choices=[*GRIDS, "all"],
@@ -49,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: `run path status exit_code reason remedy grid pictures[] {path grid prompt strength seed file nearest similarity}
     parts[] {id status measures[] images[]} verdict {kind confidence reasons[]} best {file step strength reason}
-    advice[] {id change why do} seconds`, where `grid` is the file that lists the images, or null if it was not written.
+    advice[] {id change why do} seconds warnings[] {code message remedy}`, where `grid` is the file that lists the images, or null if it was not written.
     """
-    chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
+    chosen = any_file.run_of(args, out)
     if not lora_paths(chosen):
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
     if args.faces:
@@ -91,7 +92,7 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
     ]
     own = ended.to_json()
     return {
-        **{key: own[key] for key in ("run", "path", "status", "exit_code", "reason", "seconds")},
+        **{key: own[key] for key in ("run", "path", "status", "exit_code", "reason", "seconds", "warnings")},
         "remedy": own["advice"],
         "grid": grid,
         "pictures": listed,

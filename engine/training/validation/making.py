@@ -8,12 +8,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.errors import DatasetError
 from loratui.engine.families.model import Model, SamplePlan
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.validation_grid import Cell, prompt_read
-from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache
+from loratui.engine.runs.lineage import is_imported
+from loratui.engine.runs.lora_files import lora_files
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.cache import LatentCache, LiveTexts, Progress, TextCache
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.loaded import tell_damaged
+from loratui.engine.training.lora_file.as_it_is import add_from_file
 from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan
@@ -78,12 +84,23 @@ class Maker:
         self._model.free_text_encoders(but=self._model.text_encoders if trains_text else ())
         report.phase("caching", "Reading the training images")
         self._latents = latents = LatentCache(job.run.cache, self._model, on_disk=settings.memory.cache_latents)
-        latents.fill(job.ledger.images, (False,), progress)
+        photos = [entry for entry in job.ledger.images if _is_there(entry, latents, progress)]
         tell_damaged(report, self._texts, latents)
-        self.gallery = Gallery(self._model, latents, job.ledger.images)
-        self._adapter = add_adapter(job, self._model)
+        self.gallery = Gallery(self._model, latents, photos)
+        self._adapter = self._add_adapter(report)
         place_on_card(job, self._model, self._adapter)
         report.phase("sampling", "Making the validation images")
+
+    def _add_adapter(self, report: Reporter) -> LoraAdapter:
+        run = self._job.run
+        if not is_imported(run):
+            return add_adapter(self._job, self._model)
+        self._on_card = lora_files(run, self._job.settings).final
+        path = run.inside(self._on_card)
+        adapter, has_effect = add_from_file(path, self._model, self._job.settings)
+        if not has_effect:
+            report.warn("lora_without_effect", file=path.name)
+        return adapter
 
     def make(self, wanted: Sequence[Cell], on_step: Callable[[int, int, int], None]) -> list[tuple[Cell, Tensor]]:
         """The images of the first of the cells, and of those after it that can be made together with it, as (3, H, W) uint8.
@@ -113,3 +130,14 @@ class Maker:
         if file != self._on_card:
             read_lora_file(self._job.run.inside(file), self._job.settings.base.family, self._adapter)
             self._on_card = file
+
+
+def _is_there(entry: LedgerEntry, latents: LatentCache, progress: Progress) -> bool:
+    """Whether an image is trained on and can still be read, or its latents are kept; the measures say which are gone."""
+    if not entry.repeats or entry.regularisation:
+        return False
+    try:
+        latents.fill([entry], (False,), progress)
+    except DatasetError:
+        return False
+    return True

@@ -16,7 +16,9 @@ from PIL import Image, ImageChops
 from random_bases import run_on, write_images
 
 from loratui.engine import durable
+from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.planning.recipe import build_recipe, read_recipe
 from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.proof import reading as reading_module
 from loratui.engine.proof.kept import read_parts
@@ -26,6 +28,10 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.events import read_events
+from loratui.engine.runs.importing import import_file, import_newest
+from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.lineage import ancestors
+from loratui.engine.runs.summary import summarise
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job
@@ -73,7 +79,9 @@ def trained_once(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def trained(trained_once: RunDirectory, tmp_path: Path) -> RunDirectory:
     """A copy of the trained run, for each test to write into."""
-    return RunDirectory(shutil.copytree(trained_once.path, tmp_path / "runs" / trained_once.name))
+    run = RunDirectory(shutil.copytree(trained_once.path, tmp_path / "runs" / trained_once.name))
+    durable.make_directory(run.validation)
+    return run
 
 
 def test_without_a_file_there_is_nothing_to_check(make_run: Callable[..., RunDirectory]) -> None:
@@ -206,3 +214,76 @@ def test_an_image_is_nearest_to_itself_and_light_alone_does_not_matter() -> None
     assert int(likeness.argmax()) == 0
     assert float(likeness[0]) == pytest.approx(1.0, abs=1e-5)
     assert float(likeness[1:].max()) < 0.5
+
+
+# ---- any LoRA file
+
+
+def imported(run: RunDirectory, home: Path, images: str = "") -> RunDirectory:
+    """The finished file of a run as another program would hand it over: elsewhere, and without the run."""
+    settings = read_recipe(run.effective).settings
+    durable.make_directory(home)
+    path = home / "any.safetensors"
+    shutil.copyfile(run.output / "qxz.safetensors", path)
+    small = (
+        "dataset.resolution=64",
+        "samples.steps=2",
+        "memory.threads=1",
+        'validation.prompts=["a {subject}", "{trigger}, red"]',
+    )
+    recipe = build_recipe("demo", base=settings.base.model, class_word="thing", sets=small)
+    made, _ = import_file(path, recipe.with_changes({"dataset.path": images}), home)
+    return made
+
+
+def test_a_file_of_any_program_gives_the_images_that_its_own_run_gives(trained: RunDirectory, tmp_path: Path) -> None:
+    wish = GridRequest(grids=("strengths",), strengths=(0.0, 1.0))
+    photos = str(read_ledger(trained.dataset).root)
+    other = imported(trained, tmp_path / "other", photos)
+    assert summarise(other).status == "done"
+    assert [one.words for one in ancestors(other)] == ["imported from any.safetensors"]
+    assert read_recipe(other.effective).settings.dataset.trigger == "qxz", "as the file says"
+    with pytest.raises(UsageError, match="nothing to train"):
+        launch(other, "train")
+    assert imported(trained, tmp_path / "other", photos) == other, "the same file is not imported twice"
+    for run in (trained, other):
+        durable.write_json(run.validation / "wish.json", wish.to_json())
+        assert do(run, "validate") == ExitCode.DONE
+    own, given = ({(c["prompt"], c["strength"]): c["path"] for c in listed(run)} for run in (trained, other))
+    assert own.keys() == given.keys()
+    for key, path in own.items():
+        pair = Image.open(trained.path / path), Image.open(other.path / given[key])
+        assert max(high for _, high in ImageChops.difference(*pair).getextrema()) <= 1, "but for rounding"
+    assert {t["nearest"] for t in told(other)} <= {f"{n}.png" for n in range(7)}
+
+
+def test_without_images_a_file_is_made_and_measured_without_photos(trained: RunDirectory, tmp_path: Path) -> None:
+    other = imported(trained, tmp_path / "other")
+    durable.write_json(other.validation / "wish.json", GridRequest(grids=("strengths",), strengths=(0.0, 1.0)).to_json())
+    assert do(other, "validate") == ExitCode.DONE
+    found = values(other)
+    assert found["quality", "sharpness"]["value"] is not None
+    assert found["generalises", "copy_layout"]["unknown"]
+    assert all("nearest" not in t and t["seconds"] > 0 for t in told(other))
+
+
+def test_photos_that_are_gone_are_left_out_of_the_comparison(trained: RunDirectory) -> None:
+    """Their latents too: a folder that was tidied up since stopped the whole validation."""
+    for path in (*trained.cache.glob("latents-*"), *list(read_ledger(trained.dataset).root.glob("*.png"))[:2]):
+        path.unlink()
+    durable.write_json(trained.validation / "wish.json", GridRequest(grids=("strengths",), strengths=(0.0, 1.0)).to_json())
+    assert do(trained, "validate") == ExitCode.DONE
+    assert len(list(trained.cache.glob("latents-*"))) == 5
+    assert json.loads((trained.validation / "measures.json").read_text())["photos"]["read"] == 5
+
+
+def test_the_newest_file_of_a_run_becomes_a_run_beside_it(trained: RunDirectory, tmp_path: Path) -> None:
+    (trained.output / "qxz.safetensors").unlink()
+    other = import_newest(trained, tmp_path)
+    assert [one.words for one in ancestors(other)] == [f"imported from step 14 of {trained.name}"]
+    assert [path.name for path in other.output.iterdir()] == ["qxz-000014.safetensors"]
+    assert len(read_ledger(other.dataset).images) == 7
+    for path in trained.output.iterdir():
+        path.unlink()
+    with pytest.raises(UsageError, match="no LoRA file yet"):
+        import_newest(trained, tmp_path)

@@ -424,6 +424,29 @@ def test_validate_needs_a_file_and_lists_its_images(
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lora", "HOME/no.safetensors"], "On which base?"),
+        (["--lora", "HOME/no.safetensors", "--base", "embedded:sd15"], "no.safetensors"),
+        (["--lora", "HOME/gone.safetensors", "--base", "embedded:sd15"], "no such file"),
+        (["--lora", "HOME/no.safetensors", "--base", "HOME/gone"], "gone"),
+        (["--lora", "HOME/no.safetensors", "--base", "embedded:flux", "--preset", "demo"], "another kind of base"),
+        (["some-run", "--lora", "x"], "Give only one"),
+        (["--images", "x"], "--images belongs to a file"),
+        (["--class", "x"], "--class belongs to a file"),
+    ],
+)
+def test_validate_of_a_file_says_what_is_missing_or_does_not_fit(
+    home: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "no.safetensors").write_bytes(b"x")
+    assert cli.main(["validate", *(word.replace("HOME", str(home)) for word in words)]) == 2
+    assert said in capsys.readouterr().err
+    assert not list((home / "runs").glob("*")), "no run is left of it"
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--file", "y.safetensors"], "no such file"),
