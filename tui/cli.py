@@ -103,6 +103,18 @@ COMMANDS: dict[str, Command] = {
         "loratui queue move anafox-20261121-2 --place 1",
         "loratui queue hold",
     ),
+    "sweep": _command(
+        "sweep",
+        "train several runs that differ in a few settings, one after another",
+        "loratui sweep photos --preset sd15-portrait --trigger anafox --over rank=8,16,32",
+        "loratui sweep photos --preset sdxl-person --trigger anafox --over learning_rate=5e-5,1e-4 --over training.seed=1,2",
+    ),
+    "sweeps": _command(
+        "sweeps",
+        "compare the runs of a sweep by the same measures",
+        "loratui sweeps",
+        "loratui sweeps anafox-sweep-20261121-1 --strength 0.8",
+    ),
     "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
     "sample": _command("control", "make sample images now", "loratui sample"),
     "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
@@ -157,7 +169,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue")
+_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue", "sweep")
 """Commands that start something; None is the app."""
 
 

@@ -56,7 +56,9 @@ def summarise(run: RunDirectory, *, closely: bool = False, queue: Queue | None =
     state = read_state(run)
     heard = state if job != "validate" else read_state(run, job)
     waits = entries.of_run(run) if queue is None else queue
-    found = judge(gather(run, heard, job or "train", held=held, owner=owner, closely=closely, queued=waits.place(run.name)))
+    found = judge(
+        gather(run, heard, job or "train", held=held, owner=owner, closely=closely, queued=waits.place(run.name, state.seq))
+    )
     if not held and not job:
         job = "train" if found.status in ("running", "stalled") else ""
     return RunSummary(

@@ -156,6 +156,21 @@ def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = No
     return run
 
 
+def queue_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = None) -> tuple[RunDirectory, int]:
+    """As `start_prepared`, but the run starts when those that wait before it are done; its place among them, from 1 on."""
+    from loratui.engine.runs.probe import keep_base_read
+    from loratui.engine.runs.queue import adding
+    from loratui.engine.runs.queue.start import ensure_watched
+
+    refuse_errors(prepared.errors)
+    run = make_run(prepared, home)
+    if base is not None:
+        keep_base_read(run, base)
+    place = adding.add(run).place(run.name)
+    ensure_watched(home)
+    return run, place
+
+
 def make_run(prepared: Prepared, home: Path) -> RunDirectory:
     """Makes the run directory of what was prepared, and does not start it."""
     from loratui.engine.dataset.ledger import build_ledger

@@ -22,7 +22,6 @@ from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
-_HELD = "You have put it on hold."
 _NEEDS_RUN = ("add", "remove", "move")
 _LATELY = 5
 """Lines of the queue's log."""
@@ -84,7 +83,7 @@ def _change(args: argparse.Namespace, home: Path) -> None:
         case "move":
             entries.change(home, lambda queue: entries.moved(queue, args.run_name, args.place or entries.MOST))
         case "hold":
-            entries.change(home, lambda queue: replace(queue, on_hold=_HELD))
+            entries.change(home, lambda queue: replace(queue, on_hold=adding.HELD))
         case "go":
             entries.change(home, lambda queue: replace(queue, on_hold=""))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from loratui.engine.errors import UsageError
-from loratui.engine.runs.directory import RunDirectory, loratui_home
+from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
@@ -90,25 +90,17 @@ def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1, qu
             common.print_json({"run": made.name, "path": str(made.path), "command": line})
         return 0
     if queue:
-        return _add_to_the_queue(common.make_run(prepared, home), home, args, out)
+        waiting, place = common.queue_prepared(prepared, home)
+        say(out, clean(f"{waiting.name} is number {place} in the queue. loratui queue shows it."))
+        if args.json:
+            common.print_json({"run": waiting.name, "path": str(waiting.path), "place": place})
+        return 0
     started = common.start_prepared(prepared, home)
     say(out, f"{started.name} runs in the background, in {clean(started.path)}", as_it_is=True)
     if not (args.wait or args.json):
         say(out, f"Ctrl-C leaves, and the run continues. To return: loratui attach {started.name}")
     found = common.findings_json(prepared.findings, prepared.not_checked)
     return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out, found)
-
-
-def _add_to_the_queue(made: RunDirectory, home: Path, args: argparse.Namespace, out: TextIO) -> int:
-    from loratui.engine.runs.queue import adding
-    from loratui.engine.runs.queue.start import ensure_watched
-
-    place = adding.add(made).place(made.name)
-    ensure_watched(home)
-    say(out, clean(f"{made.name} is number {place} in the queue. loratui queue shows it."))
-    if args.json:
-        common.print_json({"run": made.name, "path": str(made.path), "place": place})
-    return 0
 
 
 def torchrun_line(run: Path, machines: int, each: int) -> str:

@@ -16,6 +16,8 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.queue.entries import FILE as QUEUE
+from loratui.engine.runs.sweeps import FOLDER as SWEEPS
 from loratui.tui import text
 from loratui.tui.messages import RunsListed
 from loratui.tui.runs.run_glance import numbers, run_texts
@@ -169,6 +171,15 @@ class HomeScreen(LoratuiScreen[None]):
         """Whether the run has written a LoRA file."""
         return self.run is not None and bool(self.run.state.output)
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether there ever was a queue in this home."""
+        return (self.loratui.home / QUEUE).is_file()
+
+    @property
+    def has_sweeps(self) -> bool:
+        return (self.loratui.home / SWEEPS).is_dir()
+
     def copyable(self) -> Sequence[tuple[str, str]]:
         """Folder, command to come back, LoRA file, scp line, and error."""
         return run_texts(self.run) if self.run else ()
@@ -239,6 +250,12 @@ class HomeScreen(LoratuiScreen[None]):
             self.loratui.tell(str(error), "error")
             return
         self.loratui.continue_draft(saved_from(recipe, "plan"))
+
+    def action_queue(self) -> None:
+        self.loratui.open("queue")
+
+    def action_sweeps(self) -> None:
+        self.loratui.open("sweep")
 
     def action_mark(self) -> None:
         run = self.run

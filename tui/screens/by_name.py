@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _SCREENS = {
     "home": ("runs.home_screen", "HomeScreen"),
+    "queue": ("runs.queue_screen", "QueueScreen"),
+    "sweep": ("runs.sweep_screen", "SweepScreen"),
     "preset": ("wizard.preset_screen", "PresetScreen"),
     "base": ("wizard.base_screen", "BaseModelScreen"),
     "dataset": ("dataset.overview_screen", "DatasetScreen"),

@@ -145,6 +145,13 @@ class PreflightScreen(StepScreen):
         return self.measured and not (self._base_row is not None and self._base_row.mark == "error")
 
     @property
+    def can_enqueue(self) -> bool:
+        """Whether the run can wait for others: some train, or wait already."""
+        if not (self._ready and not self._starting):
+            return False
+        return any(run.active or run.status == "queued" for run in self.loratui.runs)
+
+    @property
     def step_here(self) -> bool:
         """Whether a step of the wizard can fix the selected finding."""
         row = self._chosen()
@@ -242,6 +249,25 @@ class PreflightScreen(StepScreen):
         self.line("preflight-verdict").wait("Starting the run", style="$accent")
         self.refresh_bindings()
         self._start(self._prepared, self._base)
+
+    @work(exclusive=True, group="start", description="put the run into the queue")
+    async def action_enqueue(self) -> None:
+        """Opens the queue, or shows the error. The real step waits with the run: the GPU is at work."""
+        from loratui.tui.commands.common import queue_prepared
+
+        if self._prepared is None or self._starting:
+            return
+        self._starting = True
+        try:
+            run, _ = await self.in_thread(queue_prepared, self._prepared, self.loratui.home, base=self._base)
+        except (LoratuiError, OSError) as error:
+            self.line("preflight-verdict").say(plain(f"✖ {error}", "$error"))
+        else:
+            self.loratui.forget_draft()
+            self.loratui.tell(f"{run.name} waits in the queue.")
+            self.loratui.open("queue")
+        self._starting = False
+        self.refresh_bindings()
 
     @work(exclusive=True, group="start", description="start the run")
     async def _start(self, prepared: Prepared, base: BaseRead | None) -> None:

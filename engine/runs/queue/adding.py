@@ -12,6 +12,9 @@ from loratui.engine.runs.queue import entries, look, rules
 from loratui.engine.runs.queue.entries import Entry, Queue
 from loratui.engine.runs.summary import summarise
 
+HELD = "You have put it on hold."
+"""Why nothing is started, where a person wants that."""
+
 
 def add(run: RunDirectory, *, validate: bool = False) -> Queue:
     """Adds a run that can be started or resumed; with `validate` its validation too, and that alone for a run that

@@ -55,9 +55,11 @@ class Queue:
     pods: tuple[str, ...] = field(default=())
     """Runs that would have stopped the pod if no other run had waited."""
 
-    def place(self, run: str) -> int:
-        """From 1 on, among the runs that wait for their training; 0 for one that does not, or that the queue has started."""
-        waiting = [entry.run for entry in self.entries if entry.job == "train" and not entry.starts]
+    def place(self, run: str, seq: int = -1) -> int:
+        """From 1 on, among the runs that wait for their training; 0 for one that does not, or that the queue has started. `seq` is the
+        last event of the run's log: a start of which nothing follows there is still to come."""
+        trained = (entry for entry in self.entries if entry.job == "train")
+        waiting = [entry.run for entry in trained if not entry.starts or (entry.run == run and entry.seq == seq)]
         return waiting.index(run) + 1 if run in waiting else 0
 
     def entry(self, run: str, job: Job = "train") -> Entry | None:
