@@ -32,7 +32,7 @@ from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.thumbnail import ThumbnailView
 from loratui.tui.wizard.demo import demo_draft
 
-BY_NAME = ("home", *WIZARD, "training", "validation")
+BY_NAME = ("home", "queue", "sweep", *WIZARD, "training", "validation")
 """Screens that the app opens by their name alone; the others stand over one of these and have tests of their own."""
 
 

@@ -47,21 +47,24 @@ class Watcher:
         """Until nothing is left to start, or somebody ends it. Raises `LoratuiError`."""
         while not self._end.is_set():
             queue = self._settle()
-            if not queue.entries or queue.on_hold:
+            over = not queue.entries or bool(queue.on_hold)
+            # A pod that an earlier run would have stopped must not stop under one that is still at work.
+            if over and not (queue.pods and self._at_work()):
                 if self._leave():
                     return
                 continue
-            if words := self._busy(queue.entries[0]):
+            if words := self._at_work() or ("" if over else gpu.taken(self._run(queue.entries[0].run))):
                 self._say(words)
                 self._end.wait(self._look_every_s)
                 continue
-            self._start(queue.entries[0])
+            if not over:
+                self._start(queue.entries[0])
 
     def _settle(self) -> Queue:
-        """Takes away what has ended."""
+        """Takes away what has ended: of what was started, and what comes next."""
 
         def change(queue: Queue) -> Queue:
-            for entry in queue.entries:
+            for entry in [one for at, one in enumerate(queue.entries) if one.starts or at == 0]:
                 found = rules.settle(entry, look(self._home, entry))
                 if found.words:
                     self._say(found.words)
@@ -98,12 +101,10 @@ class Watcher:
         else:
             self._say(f"What was chosen for the end of {run} is carried out now.")
 
-    def _busy(self, entry: Entry) -> str:
-        """Why nothing can be started now; empty where it can."""
-        for run in list_runs(self._home):
-            if lock.is_held(run.lock):
-                return f"{run.name} is at work."
-        return gpu.taken(self._run(entry.run))
+    def _at_work(self) -> str:
+        """Which run somebody works on, in words; empty where nobody does."""
+        busy = (run.name for run in list_runs(self._home) if lock.is_held(run.lock))
+        return next((f"{name} is at work." for name in busy), "")
 
     def _start(self, entry: Entry) -> None:
         run = self._run(entry.run)

@@ -15,6 +15,8 @@ from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.machine import addresses
 from loratui.engine.runs import fence, lock
 from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.queue import entries as queue_entries
+from loratui.engine.runs.queue.entries import Entry, Queue
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.when_finished import choice, copying, pod, programs
@@ -253,6 +255,21 @@ def runpod(received: Received, monkeypatch: pytest.MonkeyPatch) -> Received:
     monkeypatch.setattr(pod, "RUNPOD", f"{received.address}/v1")
     monkeypatch.setattr("loratui.engine.runs.when_finished.carry_out.erases", lambda *_: False)
     return received
+
+
+def test_a_pod_goes_on_for_the_queue_and_stops_after_its_last_run(tmp_path: Path, runpod: Received) -> None:
+    run = ended(tmp_path, pod="stop", countdown_s=10)
+    queue_entries.change(tmp_path, lambda _: Queue(entries=(Entry(run=run.name), Entry(run="other-1"))))
+    state = act(run, stopping=_NoWait())
+    done = state.action("pod")
+    assert done is not None
+    assert (done.state, runpod.requests) == ("skipped", [])
+    assert "1 more start" in done.message
+    assert left(run, state) == ("pod",)
+    queue_entries.change(tmp_path, lambda queue: Queue(entries=queue.entries, on_hold="The disk is full."))
+    assert act(run, stopping=_NoWait()).action("pod") == read_state(run).action("pod")
+    assert states(run) == {"pod": "done"}
+    assert len(runpod.requests) == 1
 
 
 def test_a_pod_of_runpod_is_stopped_by_its_api(tmp_path: Path, runpod: Received) -> None:
