@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.proof.kept import read_judged, read_parts
+from loratui.engine.proof.notes import MOST_STARS, read_checklist
 from loratui.engine.proof.verdict.axes import Measured
 from loratui.engine.proof.verdict.best import Candidate, candidates
 from loratui.engine.runs.summary import RunSummary, summarise
@@ -38,6 +39,14 @@ class Row:
     verdict: Mapping[str, Any]
     """Of its own validation; empty where there is none."""
     best: Mapping[str, Any]
+    stars: int = 0
+    """What the person gave its last file; 0: not rated."""
+
+    @property
+    def kind(self) -> str:
+        """Of the verdict; empty without one."""
+        kind = self.verdict.get("kind")
+        return kind if isinstance(kind, str) else ""
 
     @property
     def status(self) -> str:
@@ -106,27 +115,43 @@ def compare(sweep: Sweep, strength: float | None = None) -> Comparison:
 
 
 def pick(rows: Sequence[Row], strength: float | None) -> Pick:
-    """The run with the best images at this strength; of those that are as good, the one that was made with the least effort."""
+    """The run with the best images at this strength; of those that are as good, the one that was made with the least effort.
+
+    The person's stars come first, then the runs' own verdicts: without likeness, figures alone would speak for the run that learnt least.
+    """
     measured = [row for row in rows if row.parts]
     if not measured or strength is None:
-        return Pick("", ("No run was measured yet." if not measured else "The runs have no strength in common.",))
-    left = [row for row in measured if row.verdict.get("kind") not in _BAD]
-    out = [row for row in measured if row not in left]
-    reasons = [f"Left out: {row.member.run} ({str(row.verdict['kind']).replace('_', ' ')})." for row in out]
-    if not left or not _worth(left, strength)[0]:
-        if left:
-            return Pick("", (*reasons, "No measure is known of all runs."))
-        return Pick("", (*reasons, "No run is left to pick: change the dataset first."))
-    shared, worth = _worth(left, strength)
-    top = max(worth.values())
-    best = max(left, key=lambda row: worth[row.member.run])
-    near = [row for row in left if worth[row.member.run] >= top * (1 - max(_NEAR, _spread(best, strength)))]
-    chosen = min(near, key=lambda row: (_effort(row), -worth[row.member.run]))
-    as_good = tuple(row.member.run for row in near if row is not chosen)
-    reasons = [_why(chosen, near, worth, f"at strength {strength:g}, by {joined(shared, 'and')}"), *reasons]
+        return Pick("", ("The runs have no strength in common." if measured else "No run was measured yet.",))
+    left, reasons = _first_choice(measured)
     if len(measured) < len(rows):
         reasons.append(f"{count(len(rows) - len(measured), 'run')} not measured yet.")
-    return Pick(chosen.member.run, tuple(reasons), as_good)
+    if not left:
+        return Pick("", (*reasons, "No run is left to pick: change the dataset first."))
+    shared, worth = _worth(left, strength)
+    if not shared or not ("likeness" in shared or left[0].stars or left[0].kind == "good"):
+        return Pick("", (*reasons, "Likeness is not known of all runs, and none is judged good: look at their images."))
+    best = max(left, key=lambda row: worth[row.member.run])
+    least = worth[best.member.run] * (1 - max(_NEAR, _spread(best, strength)))
+    near = [row for row in left if worth[row.member.run] >= least]
+    chosen = min(near, key=lambda row: (_effort(row), -worth[row.member.run]))
+    why = _why(chosen, near, worth, f"at strength {strength:g}, by {joined([_WORDS[id] for id in shared], 'and')}")
+    return Pick(chosen.member.run, (why, *reasons), tuple(row.member.run for row in near if row is not chosen))
+
+
+def _first_choice(measured: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The runs that may be picked, and why the others may not."""
+    left = [row for row in measured if row.kind not in _BAD or row.stars]
+    reasons = [f"Left out: {row.member.run} ({row.kind.replace('_', ' ')})." for row in measured if row not in left]
+    if stars := max((row.stars for row in left), default=0):
+        left = [row for row in left if row.stars == stars]
+        return left, [f"You gave {stars} of {MOST_STARS} stars to {_names(left)}.", *reasons]
+    if good := [row for row in left if row.kind == "good"]:
+        return good, ([f"Judged good: {_names(good)}."] if len(good) < len(left) else []) + reasons
+    return left, reasons
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return listed([row.member.run for row in rows], 3)
 
 
 def _worth(rows: Sequence[Row], strength: float) -> tuple[list[str], dict[str, float]]:
@@ -134,7 +159,7 @@ def _worth(rows: Sequence[Row], strength: float) -> tuple[list[str], dict[str, f
     points = {row.member.run: row.at(strength) for row in rows}
     shared = set.intersection(*(set(point.worth) if point else set() for point in points.values()))
     worth = {run: math.prod(point.worth[id] for id in shared) if point else 0.0 for run, point in points.items()}
-    return [words for id, words in _WORDS.items() if id in shared], worth
+    return [id for id in _WORDS if id in shared], worth
 
 
 def _spread(row: Row, strength: float) -> float:
@@ -145,9 +170,9 @@ def _spread(row: Row, strength: float) -> float:
 
 
 def _why(chosen: Row, near: Sequence[Row], worth: Mapping[str, float], by: str) -> str:
-    name, others = chosen.member.run, [row.member.run for row in near if row is not chosen]
+    name, others = chosen.member.run, [row for row in near if row is not chosen]
     if others:
-        return f"{name} is as good as {listed(others, 3)} {by}; its file is the smallest, or it took the fewest steps."
+        return f"{name} is as good as {_names(others)} {by}; its file is the smallest, or it took the fewest steps."
     rest = [value for run, value in worth.items() if run != name]
     lead = f": {worth[name] / max(rest) - 1:.0%} above the next" if rest and max(rest) > 0 else ""
     return f"{name} has the best images {by}{lead}."
@@ -168,7 +193,9 @@ def _row(member: Member) -> Row:
     kept = run.validation / "measures.json"
     judged = read_judged(kept)
     verdict, best = ({} if not isinstance(judged[key], dict) else judged[key] for key in ("verdict", "best"))
-    return Row(member, summarise(run), tuple(read_parts(kept)), verdict, best)
+    summary = summarise(run)
+    mark = read_checklist(run.validation / "checklist.json").files.get(summary.state.output)
+    return Row(member, summary, tuple(read_parts(kept)), verdict, best, mark.rating if mark else 0)
 
 
 def _nearest(strengths: Sequence[float], wanted: float) -> float | None:

@@ -58,8 +58,7 @@ def _figure(measures: dict[str, dict[str, Any]], id: str) -> str:
 
 def _stands(row: Row) -> str:
     """The verdict of its validation; before that, its status."""
-    kind = row.verdict.get("kind")
-    return str(kind).replace("_", " ")[:16] if isinstance(kind, str) and row.status == "done" else row.status
+    return row.kind.replace("_", " ")[:16] if row.kind and row.status in ("done", "elsewhere") else row.status
 
 
 def fitted(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:

@@ -13,9 +13,11 @@ from loratui.engine import sealed
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.sweep import parse_over, values_in_words, variants
+from loratui.engine.proof.notes import update
 from loratui.engine.proof.sweep import compare
 from loratui.engine.runs import sweeps
 from loratui.engine.runs.directory import RunDirectory, create_run
+from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.sweeps import Member, Sweep
 from loratui.presets.schema import SchemaError
 from loratui.tui.runs.sweep_table import fitted, table
@@ -154,3 +156,33 @@ def test_a_run_that_was_memorised_is_not_picked_though_it_is_the_most_alike(trio
     assert any("not measured" in reason for reason in found.pick.reasons)
     measured(second, 0.6, kind="wrong_data")
     assert compare(trio).pick.run == ""
+
+
+def test_the_least_trained_run_is_not_picked_for_its_variety(trio: Sweep) -> None:
+    first, second, _ = directories(trio)
+    measured(first, 0.5, variety=1.0, kind="undertrained")
+    measured(second, 0.7, variety=0.6, kind="good")
+    found = compare(trio)
+    assert found.pick.run == second.name
+    assert f"Judged good: {second.name}." in found.pick.reasons
+    for run in (first, second):  # no likeness: no face was found
+        table = json.loads((run.validation / "measures.json").read_text())
+        for part in table["parts"]:
+            part["measures"] = [row for row in part["measures"] if row["id"] != "likeness"]
+        sealed.write(run.validation / "measures.json", {"format": 1, "parts": table["parts"]}, run.path)
+    found = compare(trio)
+    assert found.pick.run == ""
+    assert any("Likeness is not known" in reason for reason in found.pick.reasons)
+
+
+def test_the_stars_of_a_person_come_first(trio: Sweep) -> None:
+    first, second, _ = directories(trio)
+    measured(first, 0.4)
+    measured(second, 0.78)
+    with EventLog.open(first.events) as log:
+        log.append("output_written", step=9, epoch=1, path="output/x.safetensors", bytes=9, final=True)
+    assert compare(trio).pick.run == second.name
+    update(first.validation / "checklist.json", lambda kept: kept.rate("output/x.safetensors", 5))
+    found = compare(trio)
+    assert found.pick.run == first.name
+    assert f"You gave 5 of 5 stars to {first.name}." in found.pick.reasons
