@@ -15,6 +15,7 @@ from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.sweep import Variant
 from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.engine.runs.sweeps import Sweep
+from loratui.engine.untrusted import read_text
 from loratui.presets import schema
 from loratui.presets.schema import SchemaError
 
@@ -45,7 +46,7 @@ def job_name(sweep: Sweep, number: int) -> str:
 def job_file(sweep: Sweep, number: int, variant: Variant) -> str:
     """The job of one run: the template with the run's recipe, and a folder of its own in the bucket."""
     settings = variant.recipe.settings
-    text = TEMPLATE.read_text(encoding="utf-8")
+    text = read_text(TEMPLATE)
     changes = {
         "DATASET": settings.dataset.path,
         "BASE": settings.base.model,
