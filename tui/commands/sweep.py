@@ -98,7 +98,7 @@ def _tell(found: Sequence[Variant], prepared: Sequence[Prepared], price: float |
 
     machine, measurements = common.this_machine(), read_all()
     costs = [estimate(one.recipe, one.plan, machine, price_per_hour=price, measurements=measurements).here for one in prepared]
-    say(out, clean(f"{text.count(len(found), 'run')} over {prepared[0].plan.images} images:"))
+    say(out, clean(f"{text.count(len(found), 'run')} over {text.count(prepared[0].plan.images, 'image')}:"))
     for variant, one, cost in zip(found, prepared, costs, strict=True):
         time_s = f", about {text.duration(cost.time_s[1])}" if cost.time_s else ""
         say(out, clean(f"  {variant.words}: {text.count(one.plan.optimizer_steps, 'optimizer step')}{time_s}"))
