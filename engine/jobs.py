@@ -75,6 +75,9 @@ JOBS: dict[str, Job] = {
         module="loratui.engine.training.torch_facts", title="The process that loads torch", needs="torch", answer_s=120.0
     ),
     "export": Job(module="loratui.engine.training.export", title="The exporter", needs="torch"),
+    "preview": Job(
+        module="loratui.engine.handover.preview", title="The process that makes an image small", answer_s=IMAGE_ANSWER_S
+    ),
     "report": Job(module="loratui.engine.handover.report", title="The process that writes the report"),
     "compile": Job(module="loratui.engine.training.compile_ahead", title="The process that compiles", needs="gpu"),
     "probe": Job(**_TRAINS),

@@ -206,6 +206,8 @@ WRITES = {
     ("engine/machine/volume.py", "os.link"): "tries what a file system can do, with files that are gone on return",
     ("engine/machine/volume.py", ".rename"): "the same",
     ("tui/commands/check.py", "tempfile.TemporaryDirectory"): "a zip is looked at and forgotten",
+    ("tui/commands/upload.py", "tempfile.TemporaryDirectory"): "a model card and its images, until they are uploaded",
+    ("tui/validation/upload_screen.py", "tempfile.TemporaryDirectory"): "the same",
     (
         "engine/training/together.py",
         "tempfile.TemporaryDirectory",

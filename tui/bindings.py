@@ -148,16 +148,23 @@ CONTEXTS: dict[str, Context] = {
         "signs, not a verdict. What cannot be measured is unknown, with the reason.",
     ),
     "validation_files": Context(
-        "LoRA files", "Every file that the run has written. Rate them, choose one, export it under a name."
+        "LoRA files", "Every file that the run has written. Rate them, choose one, keep it under a name."
     ),
     "validation_export": Context(
-        "Export", "Writes the file under a name, with the recipe and all settings beside it. No existing file is replaced."
+        "Keep",
+        "Writes the file under a name. Beside it: the recipe, all settings, and an image and a note for programs such as ComfyUI "
+        "and Forge. No existing file is replaced.",
+    ),
+    "validation_upload": Context(
+        "Upload",
+        "Puts the file on the Hugging Face hub with a model card: trigger, strength, settings, licence, up to four images that it "
+        "made; no photo and no path. A new repository is private unless you say otherwise. Nothing is sent before you have seen it.",
     ),
 }
 
 WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_image", "dataset_captions", "dataset_changes")
-_OVER_VALIDATION = ("validation_measures", "validation_make", "validation_files", "validation_export")
+_OVER_VALIDATION = ("validation_measures", "validation_make", "validation_files", "validation_export", "validation_upload")
 _IMAGE = ("image", "validation_image")
 _EVERYWHERE = tuple(CONTEXTS)
 
@@ -288,7 +295,9 @@ KEYS: tuple[Key, ...] = (
         Key("note", "e", "note", "write a note", when="can_note", changes=True),
     ),
     *_on(("validation",),
-        Key("files", "f", "files", "the LoRA files: rate them, choose one, export it", when="model.has_file"),
+        Key("files", "f", "files", "the LoRA files: rate them, choose one, keep it", when="model.has_file"),
+        Key("report", "w", "report", when="can_report", changes=True,
+            help="write a report: one page for a browser, Markdown and contact sheets, without your photos"),
         Key("panel", "tab,shift+tab", "switch", "switch between the images and the list"),
     ),
     *_on(("validation", "validation_files"),
@@ -301,9 +310,14 @@ KEYS: tuple[Key, ...] = (
     ),
     *_on(("validation_files",),
         Key("choose_file", "space", "choose", "choose the file, or unchoose it", action="choose", when="file_here", changes=True),
-        Key("export", "enter", "export", "write the file under a name", when="file_here", changes=True),
+        Key("export", "enter", "keep", "write the file under a name, with its settings", when="file_here", changes=True),
         Key("strengths_of", "s", "strengths", action="strengths", when="can_make_strengths", changes=True,
             help="make images with this file at each strength"),
+        Key("upload_file", "u", "upload", "put the file on the Hugging Face hub, with a model card", when="file_here", changes=True),
+    ),
+    *_on(("validation_upload",),
+        Key("show_upload", "enter", "show", "show what would be uploaded; nothing is sent", action="show", when="can_show", changes=True),
+        Key("upload", "u", "upload", "upload what is shown", when="can_upload", changes=True),
     ),
     *_on(("validation_export",),
         Key("write_file", "enter", "write", "write the file and its settings", action="next", when="can_write", changes=True),
@@ -349,7 +363,7 @@ KEYS: tuple[Key, ...] = (
         Key("to_runs", "escape", "runs", "back to the list of runs", action="back"),
     ),
     *_on(("home", "compare", "queue", "sweep", "training", "validation", "preflight", "dataset_image",
-          "image", "validation_image", "validation_files", "validation_export"),
+          "image", "validation_image", "validation_files", "validation_export", "validation_upload"),
         Key("copy", "y", "copy", "copy a path, a command or an error to your own clipboard, and show it", when="can_copy"),
     ),
     *_on(("dataset",),
@@ -420,7 +434,7 @@ KEYS: tuple[Key, ...] = (
         Key("repaint", "ctrl+l", "", action="app.repaint", anywhere=True,
             help="redraw the screen, after another program has written on it"),
     ),
-    *_on(("preset", "plan", "validation_export"),
+    *_on(("preset", "plan", "validation_export", "validation_upload"),
         Key("scroll_pane", "pagedown", "more", action="scroll_pane(1)", when="pane_overflows", first=True,
             help="scroll down in the text"),
         Key("scroll_pane_back", "pageup", "", action="scroll_pane(-1)", when="pane_overflows", first=True,

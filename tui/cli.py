@@ -138,6 +138,18 @@ COMMANDS: dict[str, Command] = {
         "loratui report",
         "loratui report anafox-20261121-1 --to ~/reports --photos",
     ),
+    "keep": _command(
+        "keep",
+        "keep the chosen LoRA file under a name, with its settings",
+        "loratui keep",
+        "loratui keep anafox-20261121-1 --file 270 --as anafox-v1 --to ~/loras",
+    ),
+    "upload": _command(
+        "upload",
+        "put a LoRA file on the Hugging Face hub, with a model card",
+        "loratui upload latest me/anafox",
+        "loratui upload anafox-20261121-1 me/anafox --file 270 --preview",
+    ),
     "export": _command(
         "export",
         "write a LoRA file of a run for other programs",

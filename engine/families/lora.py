@@ -56,5 +56,7 @@ class LoraSpec:
     """`ss_base_model_version`, by which tools sort LoRAs."""
     implementation: str
     """modelspec implementation."""
+    webui_version: str = "Unknown"
+    """What Automatic1111 and Forge call the kind of base in their notes on a file; they know no other word for the rest."""
     network_module: str = "networks.lora"
     """The module of kohya's scripts that reads an ordinary LoRA."""

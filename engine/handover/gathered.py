@@ -17,6 +17,7 @@ from loratui.engine.handover.curves import Chart, tables
 from loratui.engine.handover.grids import Grid
 from loratui.engine.handover.judged import Judged, read_judged
 from loratui.engine.handover.private import Private, place
+from loratui.engine.handover.shots import read_history
 from loratui.engine.planning.recipe import Recipe, read_recipe
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist, read_checklist
@@ -26,7 +27,6 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.lora_files import LoraFiles, lora_files
 from loratui.engine.runs.records import Image
-from loratui.engine.runs.tail import Tail
 from loratui.engine.untrusted import finite
 from loratui.presets import schema
 from loratui.presets.schema import SchemaError, Settings
@@ -102,7 +102,7 @@ class Gathered:
 def gather(run: RunDirectory, *, photos: bool) -> Gathered:
     """Reads a run. `photos`: whether the training images and their names may be shown. Raises `UsageError` for an unusable recipe."""
     settings, recipe = _settings(run)
-    history, made = _history(run.events), list(latest(_history(run.validation_events).grid_images).values())
+    history, made = read_history(run.events), list(latest(read_history(run.validation_events).grid_images).values())
     made = [image for image in made if (path := run.file(image.path)) is not None and path.is_file()]
     trained = _trained(run)
     folders = [run.path, run.path.parent, run.path.parent.parent, Path(settings.dataset.path), Path.home()]
@@ -140,13 +140,6 @@ def _settings(run: RunDirectory) -> tuple[Settings, Recipe]:
         return read_recipe(run.effective).settings, read_recipe(run.recipe)
     except SchemaError as error:
         raise LoratuiError(str(error), "Restore the run's recipe.toml and effective.toml.") from error
-
-
-def _history(log: Path) -> RunHistory:
-    history = RunHistory()
-    for batch in Tail(log).drain():
-        history.apply_batch(batch)
-    return history
 
 
 def _trained(run: RunDirectory) -> list[LedgerEntry]:

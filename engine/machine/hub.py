@@ -141,14 +141,27 @@ def upload(
     repo: str,
     paths: Mapping[str, Path],
     *,
+    private: bool = True,
+    message: str = "Add LoRA files (loratui)",
     cancelled: Callable[[], bool] = lambda: False,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, str] | None:
     """Uploads files, by their names in the repository, and returns the hash of each that the hub tells then: SHA-256 of a large file,
-    git's name of the content of a small one; None if it was cancelled. Raises `HubError`."""
-    request = {"command": "upload", "repo": repo, "paths": {name: str(path) for name, path in paths.items()}}
+    git's name of the content of a small one; None if it was cancelled. A missing repository is made, `private` or not. Raises `HubError`."""
+    request = {
+        "command": "upload",
+        "repo": repo,
+        "paths": {name: str(path) for name, path in paths.items()},
+        "private": private,
+        "message": message,
+    }
     told = _ask(request, environ, cancelled=cancelled)
     return None if told is None else {str(name): str(value) for name, value in told.items()}
+
+
+def visibility(repo: str, *, environ: Mapping[str, str] | None = None) -> str:
+    """What the hub says of a repository: `private`, `public`, or `missing`, which it also says of one that the token may not see."""
+    return str(_ask({"command": "visibility", "repo": repo}, environ))
 
 
 def check_space(plan: DownloadPlan) -> None:

@@ -18,7 +18,7 @@ _TELL_EVERY_S = 5.0
 def upload(request: Mapping[str, Any], tell: Callable[[Any], object]) -> dict[str, str]:
     """Path in the repository -> SHA-256 of a large file, git's name of the content of a small one, as the hub says after the upload.
 
-    A missing repository is made, private. Raises what the library raises.
+    A missing repository is made, `private` or not. Raises what the library raises.
     """
     done = threading.Event()
 
@@ -28,16 +28,16 @@ def upload(request: Mapping[str, Any], tell: Callable[[Any], object]) -> dict[st
 
     threading.Thread(target=beat, name="tell that it goes on", daemon=True).start()
     try:
-        return _upload(request["repo"], request["paths"])
+        return _upload(request)
     finally:
         done.set()
 
 
-def _upload(repo: str, paths: Mapping[str, str]) -> dict[str, str]:
-    api = HfApi()
-    api.create_repo(repo, private=True, exist_ok=True)
+def _upload(request: Mapping[str, Any]) -> dict[str, str]:
+    api, repo, paths = HfApi(), request["repo"], request["paths"]
+    api.create_repo(repo, private=request["private"], exist_ok=True)
     operations = [CommitOperationAdd(name, path) for name, path in paths.items()]
-    api.create_commit(repo, operations, commit_message="Add LoRA files (loratui)")
+    api.create_commit(repo, operations, commit_message=request["message"])
     found = [one for one in api.get_paths_info(repo, list(paths)) if isinstance(one, RepoFile)]
     return {one.path: one.lfs.sha256 if one.lfs else one.blob_id for one in found}
 

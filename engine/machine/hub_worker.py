@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, get_token, hf_hub_url, set_client_factory
+from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.utils._http import default_client_factory  # the only name for the library's own client
 
 from loratui.engine.job_child import Answer, Parent
@@ -184,6 +185,15 @@ def login(request: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "from_environment": bool(_environment_tokens())}
 
 
+def visibility(request: Mapping[str, Any]) -> str:
+    """What `hub.visibility` gives."""
+    try:
+        info = _asked(lambda: HfApi().model_info(request["repo"], timeout=hub_fetch.TIMEOUT_S), ASKING_S)
+    except RepositoryNotFoundError:
+        return "missing"
+    return "private" if info.private else "public"
+
+
 def logout(request: Mapping[str, Any]) -> dict[str, Any]:
     """Deletes the stored tokens."""
     from huggingface_hub import logout as forget
@@ -215,4 +225,5 @@ ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "account": account,
     "login": login,
     "logout": logout,
+    "visibility": visibility,
 }

@@ -18,12 +18,12 @@ from loratui.engine import children
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import LoratuiError
+from loratui.engine.handover.keep import written_by_job
 from loratui.engine.jobs import JobFailed
 from loratui.engine.machine import hub
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.launcher import launch
-from loratui.tui.validation.exporting import written_by_job
 
 ROOT = Path(__file__).parents[2]
 

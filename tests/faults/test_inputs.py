@@ -16,6 +16,8 @@ from small_runs import MakeRun, after_step, events, same, train, weights
 
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.formats.lora_facts import without_metadata
+from loratui.engine.handover.keep import Keep as Copy
+from loratui.engine.handover.keep import keep as copied
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.contents import FOLDERS
@@ -27,8 +29,6 @@ from loratui.engine.training.checkpoint import Checkpoint, newest_good, save_che
 from loratui.engine.training.export import Wanted, export
 from loratui.engine.training.trainer import Trainer
 from loratui.tui.cli import main
-from loratui.tui.validation.exporting import Export as Copy
-from loratui.tui.validation.exporting import export as copied
 
 SMALL = ("adapter.targets=attention", "samples.steps=1")
 

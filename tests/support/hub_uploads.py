@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +27,8 @@ class Uploads:
     damages: bool = False
     """A stored object gets other bytes, and the hub tells their hash."""
     made_private: bool | None = None
+    holds: str = ""
+    """The repository that exists before: `private` or `public`; empty for none."""
 
 
 @contextmanager
@@ -50,6 +52,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keeps the tests' output clean."""
 
+    def do_GET(self) -> None:
+        if self.hub.holds:
+            self._json({"id": "owner/name", "private": self.hub.holds == "private", "sha": COMMIT, "siblings": []})
+        else:
+            self._json({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+
     def do_PUT(self) -> None:
         data = self._body()
         oid = urlsplit(self.path).path.rpartition("/")[2]
@@ -64,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             self.hub.made_private = asked.get("private") is True or asked.get("visibility") == "private"
             self._json({"url": f"{self.hub.address}/owner/name"})
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
         elif "/preupload/" in path:
             asked = json.loads(body)["files"]
             modes = [{"path": one["path"], "uploadMode": _mode(one["path"]), "shouldIgnore": False} for one in asked]
@@ -109,10 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def _json(self, value: object, status: int = 200) -> None:
+    def _json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         raw = json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("X-Repo-Commit", COMMIT)
+        for name, told in {"X-Repo-Commit": COMMIT, **(headers or {})}.items():
+            self.send_header(name, told)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from loratui.engine.handover.keep import written_by_job
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean, ssh_hints
-from loratui.tui.validation.exporting import written_by_job
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.handover import keep
+from loratui.engine.handover.keep import Keep
 from loratui.engine.proof import notes
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist
@@ -17,9 +19,8 @@ from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import checklist, exporting, grid_images
+from loratui.tui.validation import checklist, grid_images
 from loratui.tui.validation.checklist import POINTS, SEEN, Point
-from loratui.tui.validation.exporting import Export
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
 
 if TYPE_CHECKING:
@@ -109,24 +110,26 @@ class _Walk:
         stars = self._ask.choose("How good is it?", ratings, self._kept.mark(chosen).rating)
         if stars != self._kept.mark(chosen).rating:
             self._keep(lambda kept: kept.rate(chosen, stars))
-        if self._ask.confirm("Export it under a name?", default=False):
+        if self._ask.confirm("Keep it under a name?", default=False):
             self._export(chosen)
 
     def _export(self, file: str) -> None:
         name = self._ask.text("Name, without its ending", Path(file).stem)
         own = self._run.path / "export"
         folder = path_from_text(self._ask.path("Folder", str(own))) or own
-        wanted = Export(file, name, folder.absolute())
+        wanted = Keep(file, name, folder.absolute())
         try:
-            exported = exporting.export(self._run, self._settings, wanted)
+            kept = keep.keep(self._run, self._settings, wanted)
         except LoratuiError as error:
             self._say(f"The file was not written: {error}")
             return
-        self._say(f"Written: {exported.path}, and {', '.join(path.name for path in exported.settings)} beside it.")
-        for place in exported.places:
-            self._say(f"  {place.program}: {place.where.replace('PATH', repr(str(exported.path)))}")
-        self._say(f"On your own computer: {ssh_hints.scp_line(exported.path)}")
-        self._say(exporting.licence_note(self._settings))
+        self._say(f"Written: {kept.path}, and {', '.join(path.name for path in kept.beside)} beside it.")
+        if kept.no_preview:
+            self._say(kept.no_preview)
+        for line in keep.place_lines(kept):
+            self._say(f"  {line}")
+        self._say(f"On your own computer: {ssh_hints.scp_line(keep.all_of(kept))}")
+        self._say(keep.licence_note(self._settings))
 
     def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
         self._kept = notes.update(self._path, change)

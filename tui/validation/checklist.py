@@ -73,7 +73,7 @@ POINTS: tuple[Point, ...] = (
         PART_TITLES["next"],
         "What you saw says what to do.",
         "Mark what you saw; what to do is beside it.",
-        "Choose a file, export it under a name, copy it off this machine, and check the base's licence.",
+        "Choose a file, keep it under a name, copy it off this machine, and check the base's licence.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Exports a LoRA file under a name with its settings, and says where to put it."""
+"""Keeps a LoRA file under a name with its settings, and says where to put it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from textual.content import Content
 from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.handover import keep
+from loratui.engine.handover.keep import DTYPES, LAYOUTS, Keep, Kept
 from loratui.engine.runs.lora_files import chosen_name, file_name
 from loratui.tui.paths import path_from_text
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean, ssh_hints
-from loratui.tui.validation import exporting
-from loratui.tui.validation.exporting import DTYPES, LAYOUTS, Export, Exported
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, joined, plain
@@ -36,24 +36,24 @@ class ExportScreen(LoratuiScreen[None]):
         self.model = model
         self._file, self._words_of_file = file, words
         self._busy = False
-        self._written: Exported | None = None
+        self._written: Kept | None = None
 
     def heading(self) -> Content:
         name = plain(self.model.run.name, "bold")
-        return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  export of {self._words_of_file}", "$muted"))
+        return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  keep {self._words_of_file}", "$muted"))
 
     def body(self) -> ComposeResult:
         run, name = self.model.run, Path(self._file).stem
         layouts = "as it is, kohya (FLUX in Forge) or peft (diffusers)"
         formats = "as it is, fp16, bf16 or fp32"
         with VerticalScroll(id="export-form", can_focus=False):
-            yield Field("name", "Name", "of the new file, without its ending; also of its recipe", name)
+            yield Field("name", "Name", "of the new file, without its ending; also of what lies beside it", name)
             folders = PathSuggester()
             yield Field("folder", "Folder", "created if missing", str(run.path / "export"), suggester=folders)
             yield Field("layout", "Layout", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
             yield Field("dtype", "Number format", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
         with VerticalScroll(id="export-words", can_focus=False):
-            yield Line(plain(exporting.licence_note(self.model.settings), "$muted"), id="export-said")
+            yield Line(plain(keep.licence_note(self.model.settings), "$muted"), id="export-said")
 
     def on_mount(self) -> None:
         self.query(Field).first().enter()
@@ -89,14 +89,14 @@ class ExportScreen(LoratuiScreen[None]):
         self._busy = True
         self.line("export-said").wait("Writing the file and reading it back")
         self.refresh_bindings()
-        self._write(Export(self._file, typed["name"], folder, typed["layout"], typed["dtype"]))
+        self._write(Keep(self._file, typed["name"], folder, typed["layout"], typed["dtype"]))
 
-    @work(exclusive=True, group="export", description="export a LoRA file")
-    async def _write(self, wanted: Export) -> None:
+    @work(exclusive=True, group="export", description="keep a LoRA file")
+    async def _write(self, wanted: Keep) -> None:
         """Says what was written and where to put it, or what failed."""
         said = self.line("export-said")
         try:
-            self._written = await self.in_thread(exporting.export, self.model.run, self.model.settings, wanted)
+            self._written = await self.in_thread(keep.keep, self.model.run, self.model.settings, wanted)
         except (LoratuiError, OSError) as error:
             self._written = None
             said.say(plain(f"✖ {error}", "$error"))
@@ -108,15 +108,13 @@ class ExportScreen(LoratuiScreen[None]):
         self._busy = False
         self.refresh_bindings()
 
-    def _words(self, exported: Exported) -> Content:
-        lines = [joined(plain("✔ ", "bold $success"), plain(exported.path, "bold"))]
-        lines += [plain(f"  beside it {', '.join(path.name for path in exported.settings)}", "$muted")]
-        lines += [
-            joined(plain(f"  {place.program}: ", "$muted"), plain(place.where.replace("PATH", repr(clean(exported.path)))))
-            for place in exported.places
-        ]
-        lines += [joined(plain("To your own computer: ", "$muted"), plain(ssh_hints.scp_line(exported.path), "bold"))]
-        lines += [plain(exporting.licence_note(self.model.settings), "$warning")]
+    def _words(self, kept: Kept) -> Content:
+        lines = [joined(plain("✔ ", "bold $success"), plain(kept.path, "bold"))]
+        lines += [plain(f"  beside it {', '.join(path.name.removeprefix(kept.path.stem) for path in kept.beside)}", "$muted")]
+        lines += [plain(kept.no_preview, "$warning")] if kept.no_preview else []
+        lines += [plain(f"  {clean(line)}") for line in keep.place_lines(kept)]
+        lines += [joined(plain("To your own computer: ", "$muted"), plain(ssh_hints.scp_line(keep.all_of(kept)), "bold"))]
+        lines += [plain(keep.licence_note(self.model.settings), "$warning")]
         lines += [
             plain("y copies the scp line or the path. esc: back to the files. tab: to the fields for another.", "$accent")
         ]
@@ -126,8 +124,8 @@ class ExportScreen(LoratuiScreen[None]):
         if self._written is None:
             return ()
         path = self._written.path
-        settings = [(f"scp line of {beside.name}", ssh_hints.scp_line(beside)) for beside in self._written.settings]
-        return [("scp line", ssh_hints.scp_line(path)), ("path", str(path)), *settings]
+        every = ssh_hints.scp_line(keep.all_of(self._written))
+        return [("scp line of all", every), ("scp line of the LoRA alone", ssh_hints.scp_line(path)), ("path", str(path))]
 
     def action_back(self) -> None:
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""The LoRA files of a run: rate, note, choose and export them."""
+"""The LoRA files of a run: rate, note, choose and keep them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FilesScreen(LoratuiScreen[str]):
         self._show_about()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter and double click export it."""
+        """Enter and double click keep it under a name."""
         event.stop()
         if self.check_action("export", ()):
             self.action_export()
@@ -103,6 +103,11 @@ class FilesScreen(LoratuiScreen[str]):
         from loratui.tui.validation.export_screen import ExportScreen
 
         self.app.push_screen(ExportScreen(self.model, self.file, self._listed.words(self.file)))
+
+    def action_upload_file(self) -> None:
+        from loratui.tui.validation.upload_screen import UploadScreen
+
+        self.app.push_screen(UploadScreen(self.model, self.file, self._listed.words(self.file)))
 
     def action_back(self) -> None:
         self.dismiss("")

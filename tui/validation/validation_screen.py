@@ -15,11 +15,11 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.proof.notes import Checklist
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui import text
-from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import checklist, grid_images, measured
 from loratui.tui.validation.checklist import POINTS, SEEN
 from loratui.tui.validation.model import ValidationModel
+from loratui.tui.validation.reporting import ReportingScreen
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
 from loratui.tui.widgets.image_table import ImageTable
 from loratui.tui.widgets.line import Line, joined, plain
@@ -28,7 +28,7 @@ _WIDE = 100
 """From this width on, images and parts are side by side."""
 
 
-class ValidationScreen(RunScreen):
+class ValidationScreen(ReportingScreen):
     """The parts and their images; on a narrow window one at a time."""
 
     CONTEXT = "validation"
@@ -142,7 +142,7 @@ class ValidationScreen(RunScreen):
         if kept.chosen:
             rating = stars(kept.mark(kept.chosen).rating)
             lines.append(joined(plain("◆ chosen  ", "bold $success"), plain(f"{kept.chosen}  {rating}")))
-            lines.append(plain("f shows the files; enter there exports it.", "$muted"))
+            lines.append(plain("f shows the files; enter there keeps it under a name.", "$muted"))
         else:
             lines.append(plain("No file is chosen yet: f shows them. Rate them, then choose one.", "$muted"))
         return Content("\n").join(lines)
@@ -349,6 +349,7 @@ class ValidationScreen(RunScreen):
         tile = self.query_one(ImageTable).tile
         path = self.model.path_of(tile) if tile is not None else None
         pairs = [("path of the image", str(path)), ("its scp line", ssh_hints.scp_line(path))] if path is not None else []
+        pairs += self.report_to_copy
         folder = self.run_directory.validation
         return [*pairs, ("folder of the images", str(folder)), ("scp line of the folder", ssh_hints.scp_line(folder))]
 

@@ -79,6 +79,7 @@ SD15 = FamilySpec(
         unread_by=_unread_by,
         architecture="stable-diffusion-v1/lora",
         base_version="sd_v1",
+        webui_version="SD1",
         implementation="diffusers",
     ),
     convolutions=CONVOLUTIONS,

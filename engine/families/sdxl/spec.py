@@ -98,6 +98,7 @@ SDXL = FamilySpec(
         unread_by=_unread_by,
         architecture="stable-diffusion-xl-v1-base/lora",
         base_version="sdxl_base_v1-0",
+        webui_version="SDXL",
         implementation="https://github.com/Stability-AI/generative-models",
     ),
     convolutions=CONVOLUTIONS,

@@ -95,7 +95,12 @@ def _to_hub(place: str, run: RunDirectory, files: Files, stopping: Stopping) -> 
         return Result("failed", blotted(str(error)), passing=getattr(error, "code", "") in ("network", "unavailable"))
     if there is None:
         return stopped(stopping)
-    return _compared([name for name, expected in files.items() if there.get(name) not in (expected, _git_name(above / name))])
+    return _compared(differing({name: above / name for name in files}, there))
+
+
+def differing(files: Mapping[str, Path], there: Mapping[str, str]) -> list[str]:
+    """The names of files that the hub does not hold as they are here, by the hashes that it tells."""
+    return [name for name, path in files.items() if there.get(name) not in (sha256_of(path), _git_name(path))]
 
 
 def _git_name(path: Path) -> str:

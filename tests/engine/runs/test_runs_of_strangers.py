@@ -17,6 +17,7 @@ from loratui.engine import durable
 from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, LoratuiError, UsageError
+from loratui.engine.handover import keep
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, open_run
 from loratui.engine.runs.event_log import EventLog
@@ -25,7 +26,6 @@ from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.state_file import read_state
 from loratui.tui import cli
-from loratui.tui.validation import exporting
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_a_name_that_leads_out_of_the_run_is_refused(run: RunDirectory, name: st
 def test_an_export_copies_no_file_that_a_link_leads_to(run: RunDirectory, outside: Path, tmp_path: Path) -> None:
     link(run.recipe, outside / "kept.json")
     with pytest.raises(LoratuiError, match="link"):
-        exporting.copy(run.recipe, tmp_path / "copied")
+        keep.copy(run.recipe, tmp_path / "copied")
     assert not (tmp_path / "copied").exists()
 
 

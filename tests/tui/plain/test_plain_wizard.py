@@ -174,7 +174,7 @@ def test_the_check_in_lines_chooses_rates_and_exports_a_file(home: Path, capsys:
     assert kept["chosen"] == "output/anafox-000180.safetensors"
     assert kept["files"] == {"output/anafox-000180.safetensors": {"rating": 4, "note": ""}}
     assert (run.path / "export" / "mine.recipe.toml").read_bytes() == run.recipe.read_bytes()
-    assert f"Written: {run.path}/export/mine.safetensors, and mine.recipe.toml, mine.effective.toml beside it." in printed
+    assert f"Written: {run.path}/export/mine.safetensors, and mine.recipe.toml, mine.effective.toml, mine.json" in printed
     assert "ComfyUI: models/loras" in printed
 
 

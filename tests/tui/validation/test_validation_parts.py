@@ -10,6 +10,12 @@ import pytest
 from fake_run import finished_run, write_grid
 from screen_text import hides, rests, screen_text, shows, type_text, waits
 
+from loratui.engine import jobs
+from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.handover import publish
+from loratui.engine.handover.publish import Prepared
+from loratui.engine.jobs import JobFailed
+from loratui.engine.machine.hub import HubError
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
@@ -140,14 +146,14 @@ async def test_the_strengths_of_a_file_are_asked_for(home: Path, launched: list[
     assert (wish["file"], wish["grids"]) == ("output/anafox-000090.safetensors", ["strengths"])
 
 
-async def test_the_one_is_exported_under_a_name(home: Path) -> None:
+async def test_the_one_is_kept_under_a_name(home: Path) -> None:
     run = finished_run(home)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "Checklist")
         await pilot.press("f")
         await shows(pilot, "LoRA files")
         await pilot.press("enter")
-        await shows(pilot, "export of anafox.safetensors", "Apache 2.0")
+        await shows(pilot, "keep anafox.safetensors", "Apache 2.0")
         await type_text(pilot, "/../v 1")
         await shows(pilot, "will be written as anafox-.-v-1.safetensors")
         await pilot.press(*["backspace"] * 7)
@@ -156,18 +162,92 @@ async def test_the_one_is_exported_under_a_name(home: Path) -> None:
         await pilot.press("enter")
         await shows(pilot, "y copies the scp line or the path. esc: back to the files")
         await shows(
-            pilot, "✔", "beside it anafox-v1.recipe.toml, anafox-v1.effective.toml", "ComfyUI: models/loras", "scp", "y copy"
+            pilot, "✔", "beside it .recipe.toml, .effective.toml, .json, .preview.png", "ComfyUI: models/loras", "scp", "y copy"
         )
         await pilot.press("y")
-        await shows(pilot, "scp line of anafox-v1.recipe.toml")
+        await shows(pilot, "scp line of the LoRA alone")
         await pilot.press("escape", "enter", "tab", "enter")
-        await shows(pilot, "✖", "Choose another name or folder.")
+        await shows(pilot, "✖", "already exists.")
         await pilot.press("down", "x")
         await pilot.press("enter")
         await shows(pilot, "Choose one of: as it is, kohya, peft.")
         await pilot.press("escape", "escape")
         await shows(pilot, "Checklist")
     assert (run.path / "export" / "anafox-v1.safetensors").is_file()
+
+
+async def test_an_upload_is_shown_before_it_is_sent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(home)
+    sent: list[Prepared] = []
+    problems = [HubError("network", "The hub cannot be reached.", "Check the network.")]
+
+    def prepare(run: RunDirectory, file: str, name: str, repo: str, staging: Path, *, public: bool) -> Prepared:
+        if repo == "me/open":
+            raise UsageError("me/open is public.", "Choose another name.")
+        (staging / "README.md").write_text("# the card")
+        return Prepared(
+            repo, "missing", public, {f"{name}.safetensors": run.path / file, "README.md": staging / "README.md"}, "# the card"
+        )
+
+    def upload(prepared: Prepared) -> bool:
+        assert all(path.is_file() for path in prepared.files.values())
+        if problems:
+            raise problems.pop()
+        sent.append(prepared)
+        return True
+
+    monkeypatch.setattr(publish, "prepare", prepare)
+    monkeypatch.setattr(publish, "upload", upload)
+    async with _app(home, run).run_test(notifications=True, size=NARROW) as pilot:
+        await shows(pilot, "Checklist")
+        await pilot.press("f")
+        await shows(pilot, "LoRA files")
+        await pilot.press("u")
+        await shows(pilot, "upload anafox.safetensors", "Apache 2.0", "only you")
+        await type_text(pilot, "me/open")
+        await pilot.press("enter")
+        await shows(pilot, "me/open is public.")
+        await pilot.press("backspace", "backspace", "backspace", "backspace")
+        await type_text(pilot, "ana")
+        await pilot.press("enter")
+        await shows(pilot, "me/ana, a new private repository", "anafox.safetensors  10 B", "u uploads this", "# the card")
+        await pilot.press("tab", "x")
+        await shows(pilot, "enter shows what would be uploaded")
+        await pilot.press("backspace", "enter")
+        await shows(pilot, "u uploads this")
+        assert sent == []
+        await pilot.press("u")
+        await shows(pilot, "The hub cannot be reached.", "u tries again")
+        await pilot.press("u")
+        await shows(pilot, "✔ https://huggingface.co/me/ana", "y copies the address")
+        staged = sent[0].files["README.md"]
+        assert staged.is_file()
+        await pilot.press("escape")
+        await shows(pilot, "LoRA files")
+        await waits(pilot, lambda: not staged.exists())
+    assert (len(sent), sent[0].public) == (1, False)
+
+
+async def test_a_report_is_written_from_the_validation(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(home)
+    asked: list[tuple[str, object]] = []
+
+    def job(name: str, request: object, **_: object) -> dict[str, str]:
+        asked.append((name, request))
+        if len(asked) > 1:
+            raise JobFailed("The disk is full.", "Free some space.", ExitCode.DISK)
+        return {"html": str(run.path / "report" / "r.html")}
+
+    monkeypatch.setattr(jobs, "run", job)
+    async with _app(home, run).run_test(notifications=True, size=NARROW) as pilot:
+        await shows(pilot, "Checklist")
+        await pilot.press("w")
+        await shows(pilot, "The report is written")
+        await pilot.press("y")
+        await shows(pilot, "scp line of the report")
+        await pilot.press("escape", "w")
+        await shows(pilot, "The disk is full.")
+    assert asked == [("report", {"run": str(run.path), "folder": "", "photos": False})] * 2
 
 
 async def test_hostile_names_and_notes_stay_words(home: Path) -> None:
