@@ -19,7 +19,7 @@ from loratui.tui.terminal import clean, clean_lines
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """RUN, OWNER/NAME, `--file --as --public --preview --yes --json`."""
     del name
-    parser.add_argument("run_name", metavar="RUN", help="name of the run, or latest")
+    common.add_run_argument(parser, required=True)
     parser.add_argument("repo", metavar="OWNER/NAME", help="repository on the hub; a missing one is made, private")
     common.add_output_arguments(parser)
     parser.add_argument("--file", metavar="FILE", help="LoRA file, by its name or step (default: as loratui keep)")

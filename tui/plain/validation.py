@@ -57,6 +57,7 @@ class _Walk:
             self._files(files)
         self._ask_tick(POINTS[-1], "Is the validation done?")
         self._say(f"{len(self._kept.ticked)} of {len(POINTS)} ticked.")
+        self._say(f"A report to send to others: loratui report {self._run.name}")
 
     def _part(self, at: int, point: Point) -> None:
         dataset = self._settings.dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from huggingface_hub import ModelCard
 from judged_run import EARLIER, judged_run
 from PIL import Image
 
+from loratui.engine import jobs
 from loratui.engine.errors import LoratuiError, UsageError
-from loratui.engine.handover import publish
+from loratui.engine.handover import preview, publish
 from loratui.engine.handover.card import Shown, model_card
 from loratui.engine.handover.private import Private
 from loratui.engine.planning.recipe import Recipe
@@ -90,6 +92,29 @@ def test_a_trigger_that_is_in_no_metadata_is_in_no_card() -> None:
     assert "anafox" not in str(card({"output.trigger_in_metadata": False}))
 
 
+def test_what_is_shown_is_what_is_uploaded(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, Any] = {}
+
+    def upload(repo: str, paths: dict[str, Path], **more: Any) -> dict[str, str]:
+        sent.update(repo=repo, names=sorted(paths), **more)
+        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+
+    monkeypatch.setattr(jobs, "run", lambda job, request: preview.begin(None)(request))  # type: ignore[arg-type]  # it tells nobody anything
+    monkeypatch.setattr("loratui.engine.machine.hub.has_token", lambda: True)
+    monkeypatch.setattr("loratui.engine.machine.hub.visibility", lambda repo: "missing")
+    monkeypatch.setattr("loratui.engine.machine.hub.upload", upload)
+    prepared = publish.prepare(run, FINAL, "ana", "me/ana", tmp_path)
+    assert prepared.becomes == "a new private repository"
+    assert sorted(prepared.files) == ["README.md", "ana.safetensors", "images/ana-1.png", "images/ana-2.png"]
+    assert publish.upload(prepared)
+    assert (sent["repo"], sent["names"], sent["private"]) == ("me/ana", sorted(prepared.files), True)
+    (tmp_path / "README.md").write_text("another card")
+    monkeypatch.setattr("loratui.engine.machine.hub.upload", lambda *_, **__: dict.fromkeys(prepared.files, "0"))
+    with pytest.raises(LoratuiError, match="holds other bytes"):
+        publish.upload(prepared)
+
+
+@pytest.mark.long
 def test_the_file_its_card_and_its_images_reach_a_private_repository(
     run: RunDirectory, hub: hub_uploads.Uploads, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

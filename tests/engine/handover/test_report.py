@@ -14,6 +14,7 @@ from judged_run import PHOTOS, judged_run
 from PIL import Image
 
 from loratui.engine.errors import UsageError
+from loratui.engine.handover import sheets
 from loratui.engine.handover.judged import read_judged
 from loratui.engine.handover.report import write_report
 from loratui.engine.runs.directory import RunDirectory
@@ -78,7 +79,11 @@ def test_every_grid_has_a_sheet(run: RunDirectory, written: tuple[str, str, list
     assert {stat.S_IMODE(path.stat().st_mode) for path in sheets[0].parent.iterdir()} == {0o600}
 
 
-def test_a_new_report_replaces_the_last_one_alone_and_tells_what_is_gone(tmp_path: Path) -> None:
+def test_a_new_report_replaces_the_last_one_alone_and_tells_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheets, "contact_sheet", lambda grid, images: b"a sheet")
+    monkeypatch.setattr(sheets, "data_address", lambda image: "data:,")
     run = judged_run(tmp_path)
     write_report(run)
     (own := run.path / "report" / "mine.png").write_bytes(b"mine")
@@ -115,6 +120,7 @@ def test_a_verdict_of_another_kind_is_none(tmp_path: Path, wrong: object) -> Non
     assert read_judged(path).best is None
 
 
+@pytest.mark.long
 @pytest.mark.skipif(headless_chromium.PROGRAM is None, reason="there is no Chromium on this machine")
 def test_a_browser_shows_every_image_and_complains_about_nothing(run: RunDirectory, tmp_path: Path) -> None:
     told = write_report(run, tmp_path / "to", photos=True)
