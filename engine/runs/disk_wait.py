@@ -30,6 +30,9 @@ _READ_S = 2.0
 _TRIES = 3
 """For what may be left out, on a volume that takes other things."""
 
+_OF_THE_VOLUME = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors that the next checkpoint would meet too, whatever the system says of the room: a quota counts in no `statvfs`."""
+
 _REMEDIES = {
     errno.ENOSPC: "Free some space.",
     errno.EDQUOT: "Free some space, or raise the quota.",
@@ -69,7 +72,7 @@ class DiskWait:
             raise self._give_up(error)
         volume = volume_of(path)
         without_room = volume is not None and volume.lacks(needed)
-        if without_room or not is_optional():
+        if without_room or error.number in _OF_THE_VOLUME or not is_optional():
             self._begin(error, path, needed, volume)
         elif failures >= _TRIES:
             return False

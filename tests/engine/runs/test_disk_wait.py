@@ -121,6 +121,11 @@ def test_what_may_be_left_out_waits_only_for_a_volume_that_takes_nothing(
     with pytest.raises(DiskError), disk_errors.may_be_left_out():
         durable.write_file(run.samples / "00.png", b"x")
     assert disk.tries == 3
+    disk.errors, disk.tries = [errno.ENOSPC] * 4, 0  # a quota, of which the system says nothing
+    monkeypatch.setattr(disk_wait, "_LONGEST_S", 0.001)
+    with disk_errors.may_be_left_out():
+        durable.write_file(run.samples / "00.png", b"x")
+    assert disk.tries == 5
     full = Volume(0, True, False, 1)
     monkeypatch.setattr(disk_wait, "volume_of", lambda _: full if disk.tries < 9 else PLENTY)
     monkeypatch.setattr(disk_wait, "_WITHOUT_ROOM_S", 0.001)
