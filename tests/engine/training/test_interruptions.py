@@ -193,6 +193,12 @@ def test_a_run_that_is_done_makes_nothing_again_but_its_last_file(make_run: Make
     assert [e.fields["step"] for e in events(run, "sample_written")] == [4, 8]
     state = events(run, "run_started")[-1].fields
     assert (state["resumed_step"], state["optimizer_steps"]) == (8, 8)
+    file = run.samples / "step-000008" / "00.png"
+    made = file.read_bytes()
+    file.write_bytes(made[:-20] + b"x" + made[-19:])
+    train(run)
+    assert file.read_bytes() == made, "a damaged sample is not what was made"
+    assert [e.fields["step"] for e in events(run, "sample_written")] == [4, 8, 8]
 
 
 def send_in_sample(trainer: Trainer, run: RunDirectory, command: str, step: int) -> None:
