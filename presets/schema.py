@@ -140,6 +140,11 @@ class Dataset:
         0, "class images that the base makes before training, for regularisation; 0: none", low=0, high=10_000
     )
     class_prompt: str = key("a photo of a {class}", "prompt of these images")
+    held_out: tuple[str, ...] = key(
+        (),
+        "images that are not trained on, so the loss on them shows what the LoRA learnt and when it overtrains: their paths within "
+        "the folder, or auto, 1 of 10 from 12 images on; empty: none",
+    )
     subject: Literal["person", "character", "style", "thing"] = key("person", "what the images teach")
     images_wanted: tuple[int, int] = key((10, 50), "fewest and most images that the recipe works with")
     images_ideal: int = key(0, "best number of images for the recipe; 0: not stated", low=0, high=100_000)

@@ -219,6 +219,8 @@ KEYS: tuple[Key, ...] = (
         Key("drop_prompt", "f8", "remove", "remove this prompt", action="drop", when="can_drop"),
     ),
     *_on(("plan",),
+        Key("hold_out", "h", "hold out", when="folder_read",
+            help="keep some photos out of the training, so that the loss on them shows when it overtrains; press again for none"),
         Key("advanced", "a", "all settings", "every setting with its reason and range"),
     ),
     *_on(WIZARD,

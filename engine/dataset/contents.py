@@ -37,6 +37,8 @@ class ImageEntry:
     traits: decoding.Traits = decoding.Traits()
     made: bool = False
     """Whether the base makes it before training; its file is not there before."""
+    held_out: bool = False
+    """Whether the recipe keeps it out of the training (`held_out.with_held_out`)."""
     caption_encoding: str = "utf-8"
     """How the bytes of its caption file were read: see `captions.Decoded`."""
 
@@ -82,7 +84,7 @@ class DatasetScan:
 
     root: Path
     images: tuple[ImageEntry, ...]
-    """In the order of their relative paths, regularisation images among them."""
+    """In the order of their relative paths, regularisation images among them; those that are held out come last."""
     left_out: tuple[LeftOut, ...]
     concepts: tuple[Concept, ...]
     notes: tuple[Finding, ...]
@@ -90,8 +92,13 @@ class DatasetScan:
 
     @cached_property
     def training(self) -> tuple[ImageEntry, ...]:
-        """The images of the subject, without regularisation."""
-        return tuple(image for image in self.images if not image.regularisation)
+        """The images of the subject that are trained on, without regularisation."""
+        return tuple(image for image in self.images if not (image.regularisation or image.held_out))
+
+    @cached_property
+    def held_out(self) -> tuple[ImageEntry, ...]:
+        """The images of the subject that are kept out of the training."""
+        return tuple(image for image in self.images if image.held_out)
 
     @cached_property
     def regularisation(self) -> tuple[ImageEntry, ...]:
@@ -127,9 +134,11 @@ def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:
 
 
 def concepts_of(images: Sequence[ImageEntry]) -> tuple[Concept, ...]:
-    """The concepts of images: one for each folder, the subject's before regularisation."""
+    """The concepts of images: one for each folder, the subject's before regularisation. What is held out counts for none."""
     groups: dict[tuple[bool, str, str], list[ImageEntry]] = {}
     for image in images:
+        if image.held_out:
+            continue
         folder = image.relative.rpartition("/")[0]
         groups.setdefault((image.regularisation, folder, image.concept), []).append(image)
     return tuple(

@@ -15,6 +15,7 @@ from loratui.engine.dataset import archives, caption_choice, captions, decoding,
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
 from loratui.engine.dataset.class_images import FOLDER as CLASS_IMAGES
 from loratui.engine.dataset.class_images import with_class_images
+from loratui.engine.dataset.held_out import with_held_out
 from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -55,7 +56,7 @@ class LedgerEntry:
     """As the model sees it; the first of its texts where several are drawn from."""
     concept: str
     repeats: int
-    """How often an epoch shows it; 0 for a surplus regularisation image."""
+    """How often an epoch shows it; 0 for one that is held out and for a surplus regularisation image."""
     regularisation: bool
     planned_exposures: int = 0
     """How often the whole run will show it."""
@@ -67,6 +68,8 @@ class LedgerEntry:
     """Its relative path in the folder that a prepared copy was made of; else as `relative`."""
     remedies: tuple[Remedy, ...] = ()
     """What was done to it, in the copy or as it is read."""
+    held_out: bool = False
+    """Whether the training never sees it, so its loss can be measured."""
     lines: tuple[str, ...] = ()
     """The lines of its caption, where one is drawn each time (`dataset.caption_choice`), as they are written; else empty."""
 
@@ -89,7 +92,7 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
     Of a prepared copy it also says what was done to each image, and what was left out of the copy.
     Raises `DatasetError` for an image that changed or vanished since the scan.
     """
-    scan = with_class_images(scan, settings.dataset)
+    scan = with_held_out(with_class_images(scan, settings.dataset), settings.dataset)
     rule = BucketRule.of(settings.dataset)
     history = read_history(scan.root)
     rows: list[dict[str, Any]] = []
@@ -117,6 +120,7 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
                 "repeats": repeats,
                 "planned": planned,
                 "regularisation": image.regularisation,
+                **({"held_out": True} if image.held_out else {}),
             }
         )
     gone = [(item.relative, item.reason) for item in scan.left_out]
@@ -247,6 +251,7 @@ def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
         made=made,
         source=row.get("source", row["relative"]),
         remedies=remedies.from_json(row.get("remedies", ())),
+        held_out=row.get("held_out") is True,
         lines=tuple(row.get("lines", ())),
     )
 

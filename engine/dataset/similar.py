@@ -71,7 +71,7 @@ def mirrored_pairs(facts: Mapping[str, ImageFacts]) -> tuple[tuple[str, str], ..
         sorted(
             (one, other)
             for one, other in _candidates(upright, turned)
-            if one < other and alike(facts[one].thumbnail, _mirrored(facts[other].thumbnail))
+            if one < other and alike(facts[one].thumbnail, mirrored(facts[other].thumbnail))
         )
     )
 
@@ -117,15 +117,21 @@ def _near_in_a_band(differs: int, bands: int) -> bool:
 
 def alike(one: bytes, other: bytes) -> bool:
     """Whether two 8 × 8 thumbnails of RGB are those of nearly the same image, whatever their brightness."""
+    return apart(one, other) <= NEAR_LEVELS
+
+
+def apart(one: bytes, other: bytes) -> float:
+    """Mean difference of two thumbnails, levels, after their brightness is made equal."""
     shift = (sum(one) - sum(other)) / len(one)
-    return sum(abs(a - b - shift) for a, b in zip(one, other, strict=True)) / len(one) <= NEAR_LEVELS
+    return sum(abs(a - b - shift) for a, b in zip(one, other, strict=True)) / len(one)
 
 
 def _difference(one: Sequence[int], other: Sequence[int]) -> float:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
 
 
-def _mirrored(thumbnail: bytes) -> bytes:
+def mirrored(thumbnail: bytes) -> bytes:
+    """An 8 × 8 thumbnail of RGB in a mirror."""
     cells = [thumbnail[at : at + 3] for at in range(0, len(thumbnail), 3)]
     return b"".join(cell for row in range(0, 64, 8) for cell in reversed(cells[row : row + 8]))
 

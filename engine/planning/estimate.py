@@ -12,7 +12,7 @@ from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
-from loratui.engine.planning import figures, rungs, step_time
+from loratui.engine.planning import figures, loss_measuring, rungs, step_time
 from loratui.engine.planning.disk import Disk, checkpoint_bytes, disk_of, sample_area, sample_count
 from loratui.engine.planning.figures import Card
 from loratui.engine.planning.lora_size import LoraSize
@@ -118,6 +118,11 @@ class _Case:
     def own_image_steps(self) -> float:
         """Image-steps of each of the processes that share the training."""
         return self.plan.image_steps / self.settings.training.processes
+
+    @property
+    def work(self) -> float:
+        """These, and what takes as long as so many of them: one process measures losses for all."""
+        return self.own_image_steps + loss_measuring.as_image_steps(self.plan)
 
     def for_all(self, ram_gib: Range) -> Range:
         """Main memory of all processes, of which each loads the base."""
@@ -227,7 +232,7 @@ def _by_table(case: _Case, card: Card, found: MemoryPlan) -> _Time:
     area = sample_area(settings) / known.resolution**2
     each = [passes * second * area + DECODING_S for second in cost.sample_pass_s]
     low, high = (
-        case.own_image_steps * step_s + sample_count(settings, plan) * sample_s + load_s + _writing_s(case) * share
+        case.work * step_s + sample_count(settings, plan) * sample_s + load_s + _writing_s(case) * share
         for step_s, sample_s, load_s, share in zip(cost.image_step_s, each, known.load_s, (0.5, 1.0), strict=True)
     )
     compiling = figures.COMPILE_S if cost.compiles else 0.0
@@ -245,12 +250,12 @@ def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
     compiles = not remembered.compiled and found.pays_to_compile(known, middle * settings.training.batch_size, steps)
     share, extra = (1 - known.compiled_share, figures.COMPILE_S) if compiles else (1.0, 0.0)
     load = figures.EMBEDDED_LOAD_S if case.settings.base.is_embedded else known.load_s
-    # A pass of the denoiser without gradients costs about two fifths of an image-step.
     passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
-    samples = sample_count(settings, plan) * passes * 0.4 * sample_area(settings) / settings.dataset.resolution**2
+    samples = (
+        sample_count(settings, plan) * passes * loss_measuring.PASS * sample_area(settings) / settings.dataset.resolution**2
+    )
     low, high = (
-        s * (case.own_image_steps * share + samples) + load_s + extra
-        for s, load_s in zip(remembered.image_step_s, load, strict=True)
+        s * (case.work * share + samples) + load_s + extra for s, load_s in zip(remembered.image_step_s, load, strict=True)
     )
     scaled = "" if remembered.same else ", scaled from other settings"
     source = f"time measured in {count(remembered.runs, 'earlier run')} on this machine{scaled}"
@@ -260,8 +265,8 @@ def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
 def _embedded_on_a_cpu(case: _Case) -> _Time:
     settings, plan = case.settings, case.plan
     scale = (settings.dataset.resolution / figures.EMBEDDED_RESOLUTION) ** 2
-    samples = sample_count(settings, plan) * settings.samples.steps * 2 * 0.4
-    work = case.own_image_steps + samples * sample_area(settings) / settings.dataset.resolution**2
+    samples = sample_count(settings, plan) * settings.samples.steps * 2 * loss_measuring.PASS
+    work = case.work + samples * sample_area(settings) / settings.dataset.resolution**2
     low, high = (work * s * scale + load for s, load in zip(figures.EMBEDDED_CPU_S, figures.EMBEDDED_LOAD_S, strict=True))
     return _Time((_two_digits(low), _two_digits(high)), "time measured on two CPU cores").if_it_prices()
 

@@ -67,6 +67,8 @@ class Plan:
     """What the weights of the loss do to that rate, over all noise levels."""
     concepts: tuple[ConceptPlan, ...]
     buckets: tuple[BucketPlan, ...]
+    held_out: tuple[str, ...]
+    """Images that are kept out of the training, by their paths within the folder."""
     regularisation_images: int
     regularisation_image_steps: int
     """Image-steps of the run that regularisation adds."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loratui.engine import families
+from loratui.engine.dataset import held_out
 from loratui.engine.dataset.inspect import Inspection
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import TokenCounter, counter_for
@@ -51,6 +52,7 @@ def check(recipe: Recipe, images: Inspection, plan: Plan, home: Path, here: Acce
             *check_settings(recipe),
             *check_machine(recipe, here),
             *check_tiny_base(recipe, images.scan),
+            *check_held_out(recipe.settings, images.scan),
             *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
             *check_home(home),
             *check_disk(recipe, plan, home),
@@ -114,6 +116,16 @@ def check_tiny_base(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
     known = {path.name for path in demo_dataset().iterdir()}
     if not all(image.path.name in known for image in scan.images):
         yield Finding.of("tiny_base", base=model, preset=families.family(recipe.settings.base.family).default_preset)
+
+
+def check_held_out(settings: Settings, scan: DatasetScan) -> Iterator[Finding]:
+    """Whether the images that are to be held out are there."""
+    gone = held_out.unknown(scan, settings.dataset)
+    if gone:
+        known = [name for name in settings.dataset.held_out if name not in gone]
+        yield Finding.of("held_out_unknown", gone, settings={"dataset.held_out": known})
+    elif settings.dataset.held_out == (held_out.AUTO,) and not any(map(held_out.how_many, held_out.by_folder(scan).values())):
+        yield Finding.of("held_out_few", fewest=held_out.FEWEST, settings={"dataset.held_out": []})
 
 
 _LACKS = {"locks": "has no locks", "sync": "cannot put a file on the disk for certain (fsync)", "links": "has no hard links"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loratui.engine.dataset import archives
 from loratui.engine.dataset.facts import ImageFacts
+from loratui.engine.dataset.held_out import with_held_out
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
@@ -54,7 +55,7 @@ def prepare(
     if not recipe.settings.dataset.path:
         raise UsageError("No folder of images was given.", "Name it: loratui train FOLDER.")
     recipe = _unpacked(recipe, home)
-    found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
+    found = with_held_out(verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s), recipe.settings.dataset)
     named = with_folder_names(recipe, found)
     plan = make_plan(named, found)
     images = inspect_scan(

@@ -171,12 +171,13 @@ def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:
 
 
 def effective_toml(recipe: Recipe, plan: Plan) -> str:
-    """Every value in force, with alpha and the plan's repeats, epochs and image-steps filled in: what the trainer reads."""
+    """Every value in force, with alpha and the plan's repeats, epochs, image-steps and held-out images filled in: what the trainer reads."""
     planned = {
         "schedule.repeats": plan.repeats,
         "schedule.epochs": plan.epochs,
         "schedule.image_steps": plan.image_steps_cap,
         "adapter.alpha": recipe.settings.adapter.effective_alpha,
+        "dataset.held_out": plan.held_out,
     }
     filled = dataclasses.replace(recipe, settings=schema.replace(recipe.settings, planned))
     return _to_toml(filled, heading="Every value in force in this run, with alpha and the plan's repeats and epochs filled in.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.dataset.checks.files import image_band
 from loratui.engine.dataset.class_images import with_class_images
+from loratui.engine.dataset.held_out import with_held_out
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning import judgement
@@ -42,7 +43,9 @@ def make_plan(recipe: Recipe, scan: DatasetScan) -> Plan:
     """
     if not scan.training:
         raise DatasetError(f"{scan.root}: there are no images to train on.", "Add JPEG, PNG or WebP images.")
-    scan = with_class_images(scan, recipe.settings.dataset)
+    scan = with_held_out(with_class_images(scan, recipe.settings.dataset), recipe.settings.dataset)
+    if not scan.training:
+        raise DatasetError(f"{scan.root}: all images are held out.", "Hold out fewer of them (dataset.held_out).")
     concepts = [
         ConceptImages(c.name or c.folder or recipe.settings.dataset.trigger, c.images, c.folder_repeats)
         for c in scan.concepts
@@ -54,7 +57,9 @@ def make_plan(recipe: Recipe, scan: DatasetScan) -> Plan:
     trained = [by_folder[image.relative.rpartition("/")[0]] for image in scan.training]
     matched = match_regularisation([i.folder_repeats or 1 for i in scan.regularisation], sum(trained))
     remaining_trained, remaining_matched = iter(trained), iter(matched)
-    repeats = tuple(next(remaining_matched if i.regularisation else remaining_trained) for i in scan.images)
+    repeats = tuple(
+        0 if i.held_out else next(remaining_matched if i.regularisation else remaining_trained) for i in scan.images
+    )
     rule = BucketRule.of(recipe.settings.dataset)
     buckets = [assign(image.width, image.height, rule) for image in scan.images]
     return _plan(recipe, concepts, amount, buckets, repeats, len(matched), scan.images)
@@ -189,6 +194,8 @@ def _plan(
     cap = cap if 0 < cap < an_epoch * steps.epochs else 0
     images = sum(c.images for c in concepts)
     subject_steps = steps.image_steps / (2 if regularisation_images else 1)
+    held_out = tuple(image.relative for image in scanned if image.held_out)
+    trained = buckets[: len(buckets) - len(held_out)]  # they come last
     plan = Plan(
         images=images,
         repeats=amount.repeats[concepts.index(anchor(concepts))],
@@ -209,7 +216,8 @@ def _plan(
         effective_learning_rate=effective_learning_rate(recipe.settings),
         mean_loss_weight=mean_loss_weight(recipe.settings),
         concepts=tuple(_concept_plans(recipe, concepts, amount)),
-        buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),
+        buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(trained).items())),
+        held_out=held_out,
         regularisation_images=regularisation_images,
         regularisation_image_steps=steps.image_steps - alone.image_steps,
         regularisation_optimizer_steps=steps.optimizer_steps - alone.optimizer_steps,

@@ -25,6 +25,8 @@ EVENT_TYPES: dict[str, str] = {
     "step": "one optimizer step",
     "loss_unusual": "a step's loss is far beyond all others, or the loss rises to stay",
     "epoch_finished": "the mean loss of an epoch",
+    "held_out": "the loss on images that are not trained on, with the LoRA and without",
+    "image_losses": "the loss of each trained image at fixed noise, and which images stand out",
     "sample_written": "a sample image is on the disk",
     "checkpoint_written": "a checkpoint is on the disk and verified",
     "output_written": "a LoRA file is on the disk",

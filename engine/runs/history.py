@@ -6,6 +6,7 @@ from collections import deque
 
 from loratui.engine.runs.eta import LONGEST_SILENCE_S
 from loratui.engine.runs.events import Event, EventBatch
+from loratui.engine.runs.held_out import HeldOut
 from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, LossMark, Output, Sample, record
 from loratui.engine.runs.series import Series
 from loratui.engine.runs.state import RunState, step_seconds
@@ -13,6 +14,7 @@ from loratui.engine.runs.state import RunState, step_seconds
 _MOST_ACKNOWLEDGED = 100
 _RECORDS: dict[str, tuple[str, type]] = {
     "epoch_finished": ("epochs", Epoch),
+    "held_out": ("held_out", HeldOut),
     "loss_unusual": ("loss_marks", LossMark),
     "sample_written": ("samples", Sample),
     "checkpoint_written": ("checkpoints", Checkpoint),
@@ -37,6 +39,7 @@ class RunHistory:
         self.busy: deque[float] = deque(maxlen=240)
         """How busy the GPU was, else the CPUs, percent of what they could, by reading."""
         self.epochs: deque[Epoch] = deque(maxlen=2000)
+        self.held_out: deque[HeldOut] = deque(maxlen=2000)
         self.loss_marks: deque[LossMark] = deque(maxlen=200)
         self.samples: deque[Sample] = deque(maxlen=2000)
         self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
@@ -74,6 +77,8 @@ class RunHistory:
             series.drop_after(resumed)
         while self.epochs and self.epochs[-1].step > resumed:
             self.epochs.pop()
+        while self.held_out and self.held_out[-1].step > resumed:
+            self.held_out.pop()
         while self.loss_marks and self.loss_marks[-1].step > resumed:
             self.loss_marks.pop()
 

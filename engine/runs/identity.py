@@ -66,7 +66,8 @@ def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
     if (section, key) == ("adapter", "alpha_ratio") and values.get("alpha"):
         return None
     info = KEYS.get(f"{section}.{key}")
-    return values.get(key, info.default if info else None)
+    value = values.get(key, info.default if info else None)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _word(value: object) -> str:

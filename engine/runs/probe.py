@@ -134,6 +134,7 @@ def _make(prepared: Prepared, home: Path) -> RunDirectory:
         "schedule.image_steps": 0,
         "samples.before_training": False,
         "dataset.class_images": 0,
+        "dataset.held_out": (),
         "schedule.continue_run": "",
         "schedule.continue_step": 0,
     }

@@ -13,6 +13,8 @@ from loratui.engine.runs import ages
 from loratui.engine.runs.changes import Changes
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
+from loratui.engine.runs.held_out import HeldOut, lowest
+from loratui.engine.runs.image_losses import Pull
 from loratui.engine.runs.records import Action, Ending, Failure, Machine, Progress, TrainerEnd, Waiting, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
@@ -25,8 +27,12 @@ _RECORDS: dict[str, tuple[str, type]] = {
     "trainer_ended": ("trainer_end", TrainerEnd),
     "run_finished": ("ending", Ending),
     "disk_waiting": ("waiting", Waiting),
+    "held_out": ("held_out", HeldOut),
 }
 """Type of event -> the field that holds the record of the last one."""
+
+_KEPT: dict[str, type] = {**dict(_RECORDS.values()), "held_out_best": HeldOut}
+"""Field -> record in it."""
 
 LEAVING = ("pause", "stop")
 """Commands after which a trainer saves and ends."""
@@ -34,6 +40,7 @@ LEAVING = ("pause", "stop")
 _MOST_WARNINGS = 200
 _MOST_PLANS = 50
 _MOST_ACTIONS = 10
+_MOST_PULLS = 20
 _LONGEST_IMAGE_S = 3600.0
 """A gap beyond that is a pause or a clock that was set, and no image."""
 _LONGEST_STEP_S = 1e7
@@ -121,6 +128,12 @@ class RunState:
     """Of the last step; None if it was no finite number."""
     epoch_loss: float | None = None
     """Mean of the last epoch that is over."""
+    held_out: HeldOut | None = None
+    """The last loss on images that are not trained on; None where none was measured."""
+    held_out_best: HeldOut | None = None
+    """The lowest of them."""
+    pulls: tuple[Pull, ...] = ()
+    """The trained images that stood out when each was last measured."""
     smoothing: SmoothedLoss = field(default_factory=SmoothedLoss)
     smoothing_saved: SmoothedLoss = field(default_factory=SmoothedLoss)
     """As it was at the last checkpoint, from which a trainer that is started again goes on."""
@@ -233,6 +246,10 @@ class RunState:
             self.image_step = resumed * self.image_steps // max(1, self.optimizer_steps)
             self.epoch = -(-resumed // self.steps_per_epoch) if self.steps_per_epoch > 0 else 0
         self.step = resumed
+        if self.held_out is not None and self.held_out.step > resumed:
+            self.held_out = None
+        if self.held_out_best is not None and self.held_out_best.step > resumed:
+            self.held_out_best = self.held_out
         self.started, self.final = True, False
         self.ending = self.error = self.trainer_end = None
         self.changes = Changes()
@@ -268,6 +285,13 @@ class RunState:
     def _on_epoch_finished(self, event: Event) -> None:
         self.epoch_loss = event.number("loss")
         self.eta.end_epoch()
+
+    def _on_held_out(self, event: Event) -> None:
+        del event
+        self.held_out_best = lowest(one for one in (self.held_out_best, self.held_out) if one is not None)
+
+    def _on_image_losses(self, event: Event) -> None:
+        self.pulls = _pulls(event.get("pulls"))
 
     def _on_sample_written(self, event: Event) -> None:
         self.sample = event.path("path")
@@ -415,19 +439,26 @@ class RunState:
     def from_json(cls, table: Mapping[str, Any]) -> RunState:
         """The state in what `to_json` gave. What is missing there or of the wrong kind is as in a new state."""
         state = cls()
-        filled(state, {name: table[name] for name in table.keys() - {name for name, _ in _RECORDS.values()}})
+        filled(state, {name: table[name] for name in table.keys() - _KEPT.keys()})
         state.sample, state.output = (Event("", 0, 0.0, table).path(name) for name in ("sample", "output"))
-        for name, kind in _RECORDS.values():
+        for name, kind in _KEPT.items():
             if isinstance(inner := table.get(name), dict):
                 setattr(state, name, record(kind, _as_event(inner)))
         state.failed_plans = Event("", 0, 0.0, table).texts("failed_plans")[-_MOST_PLANS:]
         actions = table.get("actions")
         done = actions[-_MOST_ACTIONS:] if isinstance(actions, list) else []
         state.actions = tuple(record(Action, _as_event(inner)) for inner in done if isinstance(inner, dict))
+        state.pulls = _pulls(table.get("pulls"))
         warnings = table.get("warnings")
         said = warnings[-_MOST_WARNINGS:] if isinstance(warnings, list) else []
         state.warnings = {record(Warning, _as_event(inner)): None for inner in said if isinstance(inner, dict)}
         return state
+
+
+def _pulls(listed: Any) -> tuple[Pull, ...]:
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    found = (record(Pull, _as_event(row)) for row in rows[:_MOST_PULLS])
+    return tuple(pull for pull in found if pull.kind in ("stuck", "exhausted"))
 
 
 def step_seconds(event: Event) -> float | None:

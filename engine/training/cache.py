@@ -57,7 +57,7 @@ class LatentCache:
 
         Raises `DatasetError` for an image that is missing, changed or damaged, `NotFiniteError` for one the VAE cannot encode.
         """
-        wanted = [(entry, flip) for entry in entries if entry.repeats for flip in flips]
+        wanted = [(entry, flip) for entry in entries if entry.repeats or entry.held_out for flip in flips]
         for done, (entry, flip) in enumerate(wanted, 1):
             if (entry.relative, flip) not in self._known:
                 known = _with_sum(entry)

@@ -174,6 +174,11 @@ def captions_to_encode(job: Job) -> list[str]:
     return [text for entry in shown for line in texts_of(entry, job.settings) for text in line]
 
 
+def captions_measured(job: Job) -> list[str]:
+    """The caption of each image that is held out."""
+    return [texts_of(entry, job.settings)[0][0] for entry in job.ledger.images if entry.held_out]
+
+
 def texts_of(entry: LedgerEntry, settings: Settings) -> Texts:
     """For each caption of an image the texts that training draws from."""
     return texts(entry.lines or (entry.caption,), settings.dataset, settings.training.seed)

@@ -13,7 +13,7 @@ from loratui.engine.training import class_images, speed
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.cache import EmptyLatents, EmptyLiveTexts, EmptyTexts, LatentCache, LiveTexts, TextCache
 from loratui.engine.training.control_queue import ControlQueue
-from loratui.engine.training.diffusion_loss import captions_to_encode
+from loratui.engine.training.diffusion_loss import captions_measured, captions_to_encode
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.lora_file.init_from import init_from
 from loratui.engine.training.reporting import Reporter
@@ -63,7 +63,7 @@ def _load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[s
     texts = (LiveTexts if settings.training.train_text_encoder else TextCache)(job.run.cache, model)
     report.phase("caching", "Encoding captions")
     with job.team.writer_first():
-        texts.fill(captions_to_encode(job) + prompts_to_encode(prompts), progress("captions"))
+        texts.fill(captions_to_encode(job) + captions_measured(job) + prompts_to_encode(prompts), progress("captions"))
     if cut := texts.cut():
         report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
     _free_text_encoders(job, model)

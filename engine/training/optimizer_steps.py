@@ -82,7 +82,10 @@ class OptimizerSteps:
         self.guarded = GuardedStep(self.optimizer, job.device) if guards else None
         self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, loaded.model, loaded.latents, loaded.texts)
-        several = len({entry.bucket for entry in job.ledger.images}) > 1 and job.memory_plan.rung.recomputed[1] > 0
+        several = (
+            len({entry.bucket for entry in job.ledger.images if not entry.held_out}) > 1
+            and job.memory_plan.rung.recomputed[1] > 0
+        )
         first = progress.steps_per_epoch * settings.training.accumulation if several else 0  # by then each bucket was seen
         self.graph_step = CudaGraphStep(
             self._add_gradients, report, wanted=job.memory_plan.cuda_graphs, first=first, make_room=self.fit.make_room

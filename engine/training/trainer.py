@@ -28,6 +28,8 @@ from loratui.engine.training.base_check import look_at_the_base
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.data import AccumulationWindow, TrainProgress, schedule_of
+from loratui.engine.training.fixed_loss import FixedLoss
+from loratui.engine.training.held_out import HeldOutLoss
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
 from loratui.engine.training.loaded import load, start_from_file
@@ -120,6 +122,13 @@ class Trainer:
             identity=identity,
             base_sums=self.base_sums,
         )
+        fixed = FixedLoss(self.loaded, self.steps.diffusion_loss.autocast, self._stop_alone)
+        self.held_out = HeldOutLoss(self.job, self.report, fixed, self.steps.ema, self.progress.total)
+
+    def _stop_alone(self) -> None:
+        """Ends what is discarded if an end was requested; several processes end between two steps, where they agree on it."""
+        if self.job.world.size == 1:
+            self.control.stop_if_asked()
 
     def _tell_of_odd_files(self) -> None:
         run = self.job.run
@@ -192,6 +201,8 @@ class Trainer:
         last = next((window for window in self.batch_schedule.windows() if window.after == self.at), None)
         if last is not None and self._lora_is_due(last) and not self.artifacts.has_lora(self.at):
             self._write_lora()
+        if last is None or last.ends_epoch:
+            self._measure_losses(0 if last is None else last.before.epoch)
         due = self.settings.samples.before_training if last is None else self._sample_is_due(last)
         if due and not self.artifacts.has_samples(self.at):
             self._sample()
@@ -274,6 +285,17 @@ class Trainer:
         self.steps.settle()
         self.progress.end_epoch(window.before.epoch)
         self._checkpoint("epoch", with_lora=self._lora_is_due(window))
+        self._measure_losses(window.before.epoch)
+
+    def _measure_losses(self, epoch: int) -> None:
+        """Measures the loss on what is not trained on after an epoch, or with 0 before the first."""
+        if not (self.job.world.is_writer and self.held_out.is_due(epoch, self.at.step)):
+            return
+        self.steps.settle()
+        self.steps.graph_step.forget()  # a pass outside of it needs memory
+        self.held_out.measure(epoch, self.at.step)
+        self.steps.after_samples()
+        self.report.phase("training", "")
 
     def _lora_is_due(self, window: AccumulationWindow) -> bool:
         every = self.settings.output.save_every_epochs

@@ -151,6 +151,8 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         yield _row("repeats", text.number(plan.repeats), mark)
     if plan.regularisation_images:
         yield _row("regularisation", text.number(plan.regularisation_images), f"  images, {regularisation_cost(plan)}")
+    if plan.held_out:
+        yield _row("held out", text.number(len(plan.held_out)), f"  {', '.join(plan.held_out)}")
     yield _row("epochs", text.number(plan.epochs))
     yield _row("image-steps", text.number(plan.image_steps), f"  ({text.mean(plan.exposures_per_image)} for each image)")
     yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")

@@ -114,6 +114,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
 
     `v name path status certainty active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
+    held_out{epoch step loss base_loss what best{epoch step loss base_loss what}} pulls[]{image kind gain usual}
     steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
     waiting{ts reason remedy error place needed_bytes free_bytes deletable[]{what bytes command}} warnings[]{code message remedy} skipped`, `lineage[]{kind run path step sha256}`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
     """
@@ -139,6 +140,8 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         "loss_smoothed": _rounded(state.loss_smoothed, 6),
         "learning_rate": state.learning_rate,
         "grad_norm": state.grad_norm,
+        "held_out": _held_out(state),
+        "pulls": [asdict(pull) for pull in state.pulls],
         "steps_per_s": _rounded(state.steps_per_s, 4),
         "seconds_left": round(left.seconds) if left else None,
         "seconds_left_sure": left.sure if left else None,
@@ -158,6 +161,13 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
         "skipped": state.skipped,
     }
+
+
+def _held_out(state: RunState) -> dict[str, Any] | None:
+    """The last loss on images that are not trained on, with the lowest; None where it was not measured."""
+    if state.held_out is None:
+        return None
+    return {**asdict(state.held_out), "best": asdict(state.held_out_best) if state.held_out_best else None}
 
 
 def _tell(found: dict[str, Any], looking: _Looking, *, json_wanted: bool, one_line: bool) -> None:
@@ -193,6 +203,8 @@ def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
         lines.append(where)
     elif found["active"]:
         lines.append(figures.phase(state))
+    if state.held_out is not None:
+        lines.append(figures.held_out(state))
     if found["asked"]:
         lines.append(f"asked for: {', '.join(found['asked'])}")
     if state.changes.stop_after_epoch and found["active"]:

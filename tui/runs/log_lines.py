@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine.runs.events import Event
+from loratui.engine.runs.held_out import HeldOut
 from loratui.engine.runs.records import Acknowledgement, Action, Epoch, Waiting, Warning, record
 from loratui.engine.runs.state import RunState
 from loratui.tui import text
+from loratui.tui.runs import figures
 
 Level = Literal["info", "good", "warning", "error"]
 Said = tuple[str, Level] | None
@@ -58,6 +60,10 @@ def _words(event: Event, before: RunState) -> Said:
             epoch = record(Epoch, event)
             shown = f"mean loss {text.loss(epoch.loss)}" if epoch.loss is not None else "no finite loss"
             return f"epoch {epoch.epoch} of {before.epochs} done, {shown}", "info"
+        case "held_out":
+            measured = record(HeldOut, event)
+            on = figures.NOT_TRAINED_ON.get(measured.what)
+            return f"loss on {on} {text.loss(measured.loss)}{figures.against_base(measured)}" if on else "", "info"
         case "sample_written":
             return f"sample at step {step}: {path}", "info"
         case "checkpoint_written" if event.text("reason") in ("asked", "stopping"):

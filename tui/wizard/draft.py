@@ -80,7 +80,7 @@ class Draft:
         if self.recipe.preset == name:
             return self
         recipe = self.others.get(name) or build_recipe(name)
-        recipe = recipe.with_changes({key: self.value(key) for key in SUBJECT_KEYS})
+        recipe = recipe.with_changes({key: self.value(key) for key in (*SUBJECT_KEYS, "dataset.held_out")})
         if recipe.settings.base.family == self.recipe.settings.base.family and "base.model" in self.recipe.changed:
             recipe = recipe.with_changes({"base.model": self.recipe.settings.base.model})
         others = {preset: kept for preset, kept in self.others.items() if preset != name}
@@ -100,8 +100,13 @@ class Draft:
         return dataclasses.replace(self, typed={**self.typed, key: text})
 
     def with_scan(self, scan: DatasetScan) -> Draft:
-        """The folder as read."""
-        return dataclasses.replace(self, scan=scan)
+        """The folder as read. Images to be held out that it does not have, which are those of another folder, are forgotten."""
+        from loratui.engine.dataset import held_out
+
+        draft = dataclasses.replace(self, scan=scan)
+        gone = held_out.unknown(scan, self.recipe.settings.dataset) if self.recipe else ()
+        kept = [name for name in draft.value("dataset.held_out") if name not in gone] if gone else []
+        return draft.with_values({"dataset.held_out": kept}) if gone else draft
 
     def with_edits(self, edits: DatasetEdits) -> Draft:
         """The choices for the images, also as text for the draft on disk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from textual.content import Content
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.findings import GRAVE, counted
+from loratui.engine.planning.loss_measuring import held_out_share
 from loratui.engine.planning.rates import learning_in_words
 from loratui.engine.runs.when_finished.choice import in_words
+from loratui.engine.words import listed
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
@@ -92,6 +95,25 @@ class PlanScreen(StepScreen):
                 self._fill()
                 self._explain(field)
 
+    @property
+    def folder_read(self) -> bool:
+        return self.loratui.draft.scan is not None
+
+    @work(exclusive=True, group="advanced")
+    async def action_hold_out(self) -> None:
+        """Holds out the images that loratui chooses, or none."""
+        from loratui.engine.dataset import held_out
+
+        draft, names = self.loratui.draft, frozenset[str]()
+        if draft.scan is not None and not draft.value("dataset.held_out"):
+            names = await asyncio.to_thread(held_out.chosen, draft.scan)
+            if not names:
+                self.loratui.tell(
+                    f"Fewer than {held_out.FEWEST} images: none can be spared. To name some all the same: a, dataset.held_out."
+                )
+        self.loratui.draft = self.loratui.draft.with_values({"dataset.held_out": sorted(names)})
+        self._fill()
+
     @work(exclusive=True, group="advanced")
     async def action_advanced(self) -> None:
         from loratui.tui.wizard.advanced_screen import AdvancedScreen
@@ -159,9 +181,10 @@ class PlanScreen(StepScreen):
 
     def _found(self, draft: Draft, plan: Plan) -> list[Finding]:
         """What cannot be trained, and what a careful trainer would warn of."""
-        from loratui.engine.planning.preflight import check_plan
+        from loratui.engine.planning.preflight import check_held_out, check_plan
 
-        return [*check_plan(draft.named(), plan, self._machine), *_without_trigger(draft)]
+        held_out = check_held_out(draft.named().settings, draft.scan) if draft.scan else ()
+        return [*check_plan(draft.named(), plan, self._machine), *held_out, *_without_trigger(draft)]
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)
@@ -200,6 +223,20 @@ def _findings(found: Sequence[Finding]) -> Iterator[Content]:
         yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
         source = f"  ({finding.why})" if finding.severity == "warning" and finding.why else ""
         yield Content.assemble(plain(f"  {in_keys(finding.remedy)}"), plain(source, "$muted"))
+
+
+def _held_out(plan: Plan) -> Iterator[Content]:
+    """What is held out, with what it buys and costs."""
+    key = ("h", "bold $accent")
+    if not plan.held_out:
+        yield Content.assemble(plain("  Held out: no image; whether it overtrains is not measured  ("), key, plain(")"))
+        return
+    yield Content.assemble(
+        plain(f"  Held out: {text.count(len(plan.held_out), 'image')}: {listed(plan.held_out, 3)}  ("), key, plain(")")
+    )
+    buys = "The loss on them shows after each epoch what it learnt, and when it overtrains."
+    costs = f"Cost: they are not learnt from, and {held_out_share(plan):.0%} of the time.".replace("%", " %")
+    yield plain(f"  {buys} {costs}", "$muted")
 
 
 def _without_trigger(draft: Draft) -> Iterator[Finding]:
@@ -243,6 +280,7 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
             yield plain(f"  {concept.name}: {text.count(concept.images, 'image')} × {concept.repeats}")
     sizes = ", ".join(f"{b.width} × {b.height} px ({b.images})" for b in plan.buckets[:3])
     yield plain(f"  Trained at {sizes}{', …' if len(plan.buckets) > 3 else ''}", "$muted")
+    yield from _held_out(plan)
     yield plain(f"  {learning_in_words(draft.recipe.settings)}")
     for line in costs:
         yield plain(f"  {line}")

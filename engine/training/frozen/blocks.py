@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +53,15 @@ class Block:
     def uncompile(self) -> None:
         """Computes it eagerly again."""
         self._forward = self._uncompiled
+
+    @contextlib.contextmanager
+    def eagerly(self) -> Iterator[None]:
+        """Within the block of code, it computes eagerly."""
+        compiled, self._forward = self._forward, self._uncompiled
+        try:
+            yield
+        finally:
+            self._forward = compiled
 
 
 class Blocks:
@@ -114,6 +124,14 @@ class Blocks:
         self.compiled = False
         for _, block in self.large:
             block.uncompile()
+
+    @contextlib.contextmanager
+    def eagerly(self) -> Iterator[None]:
+        """Within the block of code, all of them compute eagerly."""
+        with contextlib.ExitStack() as stack:
+            for block in self.blocks:
+                stack.enter_context(block.eagerly())
+            yield
 
 
 def _kind(block: nn.Module) -> object:
