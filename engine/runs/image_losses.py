@@ -75,4 +75,4 @@ def told(found: Sequence[Pull]) -> Iterator[Finding]:
     """These images in words: a warning for each kind."""
     for kind in ("stuck", "exhausted"):
         if images := [pull.image for pull in found if pull.kind == kind]:
-            yield Finding.of(f"image_{kind}", images, usual=max(pull.usual for pull in found))
+            yield Finding.of(f"image_{kind}", images, usual=round(100 * max(pull.usual for pull in found)))

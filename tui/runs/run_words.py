@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textual.content import Content
@@ -118,6 +118,32 @@ def warning_words(state: RunState) -> Content:
     count = len(state.warnings)
     more = f" ({count - 1} more: w)" if count > 1 else ""
     return Content("").join([plain("! ", "bold $warning"), plain(last.sentence), plain(more, "$muted")])
+
+
+def loss_title(history: RunHistory, room: int) -> str:
+    """What the loss panel is about and, where it was measured, the loss on images that are not trained on, as a curve by epoch: as much
+    of it as fits into `room` cells."""
+    last, best = history.state.held_out, history.state.held_out_best
+    if last is None or last.change is None or not last.epoch or last.what not in _CURVES:
+        return "loss"
+    curve = _bars([one.change for one in history.held_out if one.change is not None and one.what == last.what])
+    change = f"{abs(last.change):.1%} {'below' if last.change < 0 else 'above'} base".replace("%", " %")
+    name, lowest = _CURVES[last.what], f", lowest: epoch {best.epoch}" if best and best.epoch else ""
+    sizes = (f"{name} {curve} {change}{lowest}", f"{name} {last.change:+.1%}{lowest}".replace("-", "−").replace("%", " %"))
+    return next((f"loss · {words}" for words in (*sizes, f"{name} {change}") if len(words) + 7 <= room), "loss")
+
+
+_CURVES: dict[str, str] = {"held_out": "held out", "regularisation": "regularisation", "class_images": "class images"}
+_BARS = "▁▂▃▄▅▆▇█"
+_MOST_BARS = 10
+
+
+def _bars(values: Sequence[float]) -> str:
+    """A curve in one line; of many values some, evenly spread, the last among them."""
+    count = min(len(values), _MOST_BARS)
+    chosen = [values[(at + 1) * len(values) // count - 1] for at in range(count)]
+    least, most = min(chosen), max(chosen)
+    return "".join(_BARS[round((value - least) / (most - least) * 7) if most > least else 0] for value in chosen)
 
 
 def pointed_words(history: RunHistory, step: int | None) -> str:

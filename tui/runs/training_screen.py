@@ -213,6 +213,7 @@ class TrainingScreen(AfterTheEnd):
         await self.query_one(SamplesPanel).set_wall(self._large == "samples")
         self._numbers_due = self._plot_due = True
         self._show_all()
+        self.call_after_refresh(self._show_title)  # the panel has its new width
 
     def action_open_image(self) -> None:
         from loratui.tui.runs.image_screen import ImageScreen, shown_samples
@@ -318,9 +319,16 @@ class TrainingScreen(AfterTheEnd):
         plot = self.query_one(LossPlot)
         plot.show(history.losses, self.state.optimizer_steps, marks, pointed, self._log_scale)
         panel = self.query_one("#plot-panel")
+        self._show_title()
         subtitle = run_words.pointed_words(history, pointed) or plot.legend
         if str(panel.border_subtitle) != subtitle:
             panel.border_subtitle = plain(subtitle)
+
+    def _show_title(self) -> None:
+        panel = self.query_one("#plot-panel")
+        title = run_words.loss_title(self.history, panel.size.width - 2)
+        if str(panel.border_title) != title:
+            panel.border_title = plain(title)
 
     def _show_samples(self) -> None:
         written = hash((len(self.history.samples), self.state.sample))

@@ -46,6 +46,16 @@ def a_run(steps: int, resumed: int = 0) -> list[tuple[str, float, dict[str, Any]
         if step % 40 == 0:
             told.append(("epoch_finished", 0.0, {"epoch": step // 40, "step": step, "image_step": 2 * step, "loss": 0.11}))
             told.append(("checkpoint_written", 0.3, {"step": step, "image_step": 2 * step, "path": "c", "reason": "epoch"}))
+            held = {
+                "epoch": step // 40,
+                "step": step,
+                "loss": 0.1 + abs(step - 60) / 1000,
+                "base_loss": 0.2,
+                "what": "held_out",
+            }
+            told.append(("held_out", 0.5, held))
+            pull = {"image": f"{step}.png", "kind": "stuck", "gain": 0.01, "usual": 0.2}
+            told.append(("image_losses", 0.5, {"step": step, "pulls": [pull, {"kind": "odd"}, 7]}))
             told.append(("phase_changed", 0.0, {"phase": "sampling", "text": ""}))
             told.append(("sample_written", 2.0, {"step": step, "image_step": 2 * step, "path": "samples/x.png", "prompt": "p"}))
             told.append(("output_written", 0.0, {"step": step, "epoch": 1, "path": f"output/{step}.safetensors", "bytes": 9}))
@@ -101,6 +111,26 @@ def test_pieces_and_snapshots_add_up_to_the_same(cuts: list[int]) -> None:
         snapshots.apply_batch(batch)
         snapshots = RunState.from_json(json.loads(json.dumps(snapshots.to_json(), allow_nan=False)))
     assert pieces == snapshots == history.state == whole()
+
+
+def test_the_last_and_the_lowest_loss_on_held_out_images_are_known() -> None:
+    def measured(epoch: int, loss: float | None) -> tuple[str, float, dict[str, Any]]:
+        return "held_out", 1.0, {"epoch": epoch, "step": 10 * epoch, "loss": loss, "base_loss": 0.2, "what": "held_out"}
+
+    told = [measured(0, 0.2), measured(1, 0.15), measured(2, 0.12), measured(3, 0.14), measured(4, None)]
+    events = [event for line in lines(told) if (event := decode(line))]
+    state = whole(events)
+    assert state.held_out is not None
+    assert state.held_out_best is not None
+    assert (state.held_out.epoch, state.held_out.change) == (4, None)
+    assert (state.held_out_best.epoch, state.held_out_best.change) == (2, pytest.approx(-0.4))
+    back = [event for line in lines([*told, ("run_started", 1.0, {"resumed_step": 10})]) if (event := decode(line))]
+    history = RunHistory()
+    history.state.step = 40
+    history.apply_batch(EventBatch(tuple(back), 0, 0))
+    assert [one.epoch for one in history.held_out] == [0, 1]
+    assert history.state.held_out is None
+    assert history.state.held_out_best is None
 
 
 def test_memory_plans_that_failed_are_kept_for_the_card_that_was_too_small() -> None:
