@@ -17,6 +17,7 @@ from loratui.engine.proof.protocol import FaceReader, Near, Photo, References, S
 from loratui.engine.proof.reading import looked_at, near_groups, read_image, read_photo, trained_on
 from loratui.engine.proof.readings import Readings
 from loratui.engine.proof.verdict.judge import Judged, judge
+from loratui.engine.runs.history import history_of
 from loratui.engine.runs.records import Image as Made
 from loratui.engine.untrusted import finite
 from loratui.engine.words import count
@@ -63,6 +64,9 @@ def measure_run(
         raise
     parts = measure_parts(shots, references, subject)
     kept.save()
+    told = history_of(run.events)
+    held_out = [one for one in told.held_out if one.what == "held_out"]
+    about = Judged(subject.file, subject.strength, settings, held_out, told.state.pulls)
     report = {
         "format": FORMAT,
         "file": subject.file,
@@ -70,7 +74,7 @@ def measure_run(
         "photos": counts,
         "face_model": readers.faces.title if readers.faces else None,
         "parts": parts,
-        **judge(parts, read_checklist(run.validation / "checklist.json"), Judged(subject.file, subject.strength, settings)),
+        **judge(parts, read_checklist(run.validation / "checklist.json"), about),
     }
     sealed.write(run.validation / "measures.json", report, run.path)
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 
 from loratui.engine.runs.eta import LONGEST_SILENCE_S
 from loratui.engine.runs.events import Event, EventBatch
@@ -10,6 +11,7 @@ from loratui.engine.runs.held_out import HeldOut
 from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, LossMark, Output, Sample, record
 from loratui.engine.runs.series import Series
 from loratui.engine.runs.state import RunState, step_seconds
+from loratui.engine.runs.tail import Tail
 
 _MOST_ACKNOWLEDGED = 100
 _RECORDS: dict[str, tuple[str, type]] = {
@@ -101,3 +103,11 @@ class RunHistory:
         busy = None if machine is None else machine.cpu_share if machine.gpu_percent is None else machine.gpu_percent
         if busy is not None:
             self.busy.append(min(100.0, max(0.0, busy)))
+
+
+def history_of(log: Path) -> RunHistory:
+    """What a log holds now; of a long one not each step."""
+    history = RunHistory()
+    for batch, keep_every in Tail(log).glance():
+        history.apply_batch(batch, keep_every)
+    return history

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from loratui.engine.proof.verdict.axes import Measured, Reading
+from loratui.engine.runs.image_losses import Pull
 from loratui.engine.words import count, listed, short
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class Seen:
     file: str
     settings: Settings | None
     """Of the run; None for a file without one."""
+    pulls: Sequence[Pull] = ()
+    """Trained images that stood out by their loss."""
 
 
 def advice(seen: Seen, best: Mapping[str, Any] | None) -> list[Advice]:
     """`{id, change, why, do}`, the most helpful first."""
-    rows = list(_CHANGES[seen.kind](seen)) if seen.kind in _CHANGES else []
+    rows = [*(_CHANGES[seen.kind](seen) if seen.kind in _CHANGES else ()), *_by_image(seen.pulls)]
     use = _keep(best, seen)
     first = seen.kind in ("good", "overtrained")
     worth_using = seen.kind != "wrong_data"
@@ -150,6 +153,18 @@ def _right_data(seen: Seen) -> Iterator[Advice]:
         yield _advice(
             "re_caption", "Check the captions against their photos.", why, **({"re_caption": lost} if lost else {"look": why})
         )
+
+
+def _by_image(pulls: Sequence[Pull]) -> Iterator[Advice]:
+    """What to do about photos that were learnt otherwise than the rest."""
+    if stuck := [pull.image for pull in pulls if pull.kind == "stuck"]:
+        why = "The LoRA hardly learnt what they show: they are unlike the others, or their captions say something else."
+        yield _advice(
+            "re_caption_stuck", f"Correct the captions of {listed(stuck, 3)}, or leave them out.", why, re_caption=stuck
+        )
+    if exhausted := [pull.image for pull in pulls if pull.kind == "exhausted"]:
+        why = "The LoRA knows them by heart: their loss fell more than twice as far as that of the others."
+        yield _advice("leave_out_exhausted", f"Leave out {listed(exhausted, 3)}, or copies of them.", why, leave_out=exhausted)
 
 
 def _see_more(seen: Seen) -> Iterator[Advice]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from loratui.engine.runs.held_out import HeldOut
 from loratui.engine.untrusted import finite
 
 LATE = 0.7
@@ -22,14 +23,6 @@ class Reading(NamedTuple):
 
     value: float
     spread: float = 0.0
-
-
-class HeldOut(NamedTuple):
-    """The loss of images that are not trained on, after an epoch."""
-
-    step: int
-    loss: float
-    base_loss: float
 
 
 @dataclass(frozen=True)
@@ -156,16 +149,21 @@ def _clipped(found: Measured) -> Reading | None:
     return None if value is None or base is None else Reading(value - base, finite(row.get("spread")) or 0.0)
 
 
+def _gains(found: Measured) -> list[float]:
+    """What the LoRA took off the base's loss of held-out images, as a share of it, by epoch."""
+    return [-one.change for one in found.held_out if one.change is not None]
+
+
 def _held_out(found: Measured) -> Reading | None:
     """How much of what held-out images had gained was lost again by the end."""
-    gains = [1 - one.loss / one.base_loss for one in found.held_out if one.base_loss > 0]
+    gains = _gains(found)
     if len(gains) < 3:
         return None
     return Reading((max(gains) - gains[-1]) / max(max(gains), 0.01))
 
 
 def _held_out_gain(found: Measured) -> Reading | None:
-    gains = [1 - one.loss / one.base_loss for one in found.held_out if one.base_loss > 0]
+    gains = _gains(found)
     return Reading(gains[-1]) if gains else None
 
 

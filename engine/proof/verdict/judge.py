@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loratui.engine.proof.verdict.advice import Seen, advice
-from loratui.engine.proof.verdict.axes import HeldOut, Measured, Reading, read_axes
+from loratui.engine.proof.verdict.axes import Measured, Reading, read_axes
 from loratui.engine.proof.verdict.best import best
 from loratui.engine.proof.verdict.rules import Rules, Weighed, reasons, rules, weigh
 
 if TYPE_CHECKING:
+    from loratui.engine.runs.held_out import HeldOut
+    from loratui.engine.runs.image_losses import Pull
     from loratui.presets.schema import Settings
 
 BY_PERSON = 0.95
@@ -63,7 +65,10 @@ class Judged:
     """At which it is meant to be used."""
     settings: Settings | None = None
     """Of the run; None for a file without one."""
-    held_out: Sequence[HeldOut] = field(default=())
+    held_out: Sequence[HeldOut] = ()
+    """The losses of held-out images while it was trained."""
+    pulls: Sequence[Pull] = ()
+    """Trained images that stood out by their loss."""
 
 
 def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged, by: Rules | None = None) -> dict[str, Any]:
@@ -77,7 +82,7 @@ def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged
     return {
         "verdict": verdict,
         "best": use,
-        "advice": advice(Seen(verdict["kind"], found, axes, about.file, about.settings), use),
+        "advice": advice(Seen(verdict["kind"], found, axes, about.file, about.settings, about.pulls), use),
     }
 
 

@@ -9,9 +9,8 @@ from loratui.engine.proof.losses import Losses
 from loratui.engine.proof.parts import Subject
 from loratui.engine.proof.protocol import Near
 from loratui.engine.proof.report import Readers, measure_run
-from loratui.engine.runs.history import RunHistory
+from loratui.engine.runs.history import history_of
 from loratui.engine.runs.lora_files import lora_files
-from loratui.engine.runs.tail import Tail
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
@@ -25,9 +24,7 @@ def measure(
 ) -> None:
     """Writes `validation/measures.json`. `layouts`: those of the photos, if the base was loaded."""
     report.phase("measuring", "Measuring the images")
-    history = RunHistory()
-    for batch in Tail(job.run.validation_events).drain():
-        history.apply_batch(batch)
+    history = history_of(job.run.validation_events)
 
     def progress(done: int, total: int) -> None:
         report.progress(done, total, "images")

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from verdict_rows import EPOCHS, FINAL, curve, measured
 
 from loratui.engine.proof.notes import Checklist, FileMark
-from loratui.engine.proof.verdict.axes import AXES, HeldOut, Measured, Reading, read_axes
+from loratui.engine.proof.verdict.axes import AXES, Measured, Reading, read_axes
 from loratui.engine.proof.verdict.judge import Judged, judge
 from loratui.engine.proof.verdict.rules import KINDS, reasons, rules, weigh
+from loratui.engine.runs.held_out import HeldOut
+from loratui.engine.runs.image_losses import Pull
 from loratui.presets.schema import Adapter, Dataset, Schedule, Settings, replace
 
 SETTINGS = Settings(dataset=Dataset(trigger="qxz"), schedule=Schedule(epochs=10), adapter=Adapter(rank=16))
@@ -100,9 +102,16 @@ def test_the_best_file_is_the_last_unless_another_is_clearly_better() -> None:
     assert "more like" in found["reason"]
 
 
+def test_photos_that_stand_out_are_named_with_what_to_do() -> None:
+    pulls = [Pull("odd.png", "stuck", 0.0, 0.3), Pull("twin.png", "exhausted", 0.7, 0.3)]
+    found = judge(measured(), None, Judged(FINAL, 1.0, SETTINGS, pulls=pulls))["advice"]
+    assert [one["do"] for one in found if one["id"] == "re_caption_stuck"] == [{"re_caption": ["odd.png"]}]
+    assert [one["do"] for one in found if one["id"] == "leave_out_exhausted"] == [{"leave_out": ["twin.png"]}]
+
+
 def test_held_out_losses_are_an_axis() -> None:
-    turned = [HeldOut(step, loss, 1.0) for step, loss in ((10, 0.9), (20, 0.8), (30, 0.95))]
-    kept = [HeldOut(step, loss, 1.0) for step, loss in ((10, 0.9), (20, 0.8), (30, 0.79))]
+    turned = [HeldOut(step // 10, step, loss, 1.0, "held_out") for step, loss in ((10, 0.9), (20, 0.8), (30, 0.95))]
+    kept = [HeldOut(step // 10, step, loss, 1.0, "held_out") for step, loss in ((10, 0.9), (20, 0.8), (30, 0.79))]
     chances = [weigh(read_axes(Measured(measured(), rows)), rules()).chances["overtrained"] for rows in ((), turned, kept)]
     assert chances[1] > chances[0] > chances[2]
 
