@@ -28,13 +28,13 @@ def draws(images: int, image_steps_per_epoch: int, *, held_out: bool) -> int:
     out for it."""
     if not images:
         return 0
-    found = int(SHARE / PASS * image_steps_per_epoch / images)
+    found = int(SHARE * image_steps_per_epoch / (PASS * images))
     return min(MOST_DRAWS, max(FEWEST_DRAWS, found)) if held_out or found >= FEWEST_DRAWS else 0
 
 
 def image_draws(images: int, image_steps: int) -> int:
     """Times at which the loss of each trained image is measured; 0 where that would take too long."""
-    return min(MOST_IMAGE_DRAWS, int(IMAGES_SHARE / PASS * image_steps / (_IMAGE_PASSES * images)))
+    return min(MOST_IMAGE_DRAWS, int(IMAGES_SHARE * image_steps / (PASS * _IMAGE_PASSES * images)))
 
 
 def image_epochs(epochs: int) -> frozenset[int]:
