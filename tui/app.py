@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,8 +52,10 @@ class LoratuiApp(TerminalApp[tuple[str, ...]]):
         run: RunDirectory | None = None,
         draft: Draft | None = None,
         *,
+        first: Callable[[], LoratuiScreen[Any]] | None = None,
         view_only: bool = False,
     ) -> None:
+        """`first` makes the first screen, where that has no name."""
         super().__init__(home)
         self.view_only = view_only
         loaded = settings.load()
@@ -63,7 +65,7 @@ class LoratuiApp(TerminalApp[tuple[str, ...]]):
         self._told_at_start = loaded.problems
         self.downloading: Download | None = None
         self.ending = threading.Event()
-        self._first_screen = partial(make_screen, screen, run)
+        self._first_screen = first or partial(make_screen, screen, run)
         self._run_watch = RunWatch(home)
         self._planned = CurrentDraft(home, draft)
         self._go_to(screen)

@@ -150,6 +150,11 @@ CONTEXTS: dict[str, Context] = {
     "validation_files": Context(
         "LoRA files", "Every file that the run has written. Rate them, choose one, keep it under a name."
     ),
+    "validation_sides": Context(
+        "Side by side",
+        "Two LoRA files at the same prompt and seed. Vote for the better image. Blind, the names are hidden and each pair has "
+        "its own order; the count comes at the end, with how often chance alone gives it.",
+    ),
     "validation_export": Context(
         "Keep",
         "Writes the file under a name. Beside it: the recipe, all settings, and an image and a note for programs such as ComfyUI "
@@ -321,6 +326,20 @@ KEYS: tuple[Key, ...] = (
         Key("show_upload", "enter", "show", "show what would be uploaded; nothing is sent", action="show", when="can_show", changes=True),
         Key("upload", "u", "upload", "upload what is shown", when="can_upload", changes=True),
     ),
+    *_on(("validation_files",),
+        Key("side_by_side", "b", "side by side", when="can_compare",
+            help="compare the file with the chosen one (◆), else with the finished one: the same prompts and seeds, blind"),
+    ),
+    *_on(("validation_sides",),
+        Key("vote_left", "left", "better", "the left image is better; again: no vote", action="vote('left')", sign="←→", when="pair_here", changes=True),
+        Key("vote_right", "right", "", "the right image is better", action="vote('right')", when="pair_here", changes=True),
+        Key("vote_equal", "space", "equal", "both are as good", action="vote('equal')", when="pair_here", changes=True),
+        Key("next_pair", "n,down", "next", "the next pair", action="pair(1)", when="several_pairs"),
+        Key("pair_before", "p,up", "", "the pair before", action="pair(-1)", when="several_pairs"),
+        Key("names", "x", "names", "hide which file is which, or show it", when="pair_here"),
+        Key("pixels_of_both", "f", "real pixels", "show both in real pixels, if the terminal can", action="pixels", when="image_here"),
+        Key("close_sides", "escape", "back", "back to the previous screen", action="back"),
+    ),
     *_on(("validation_export",),
         Key("write_file", "enter", "write", "write the file and its settings", action="next", when="can_write", changes=True),
     ),
@@ -365,7 +384,7 @@ KEYS: tuple[Key, ...] = (
         Key("to_runs", "escape", "runs", "back to the list of runs", action="back"),
     ),
     *_on(("home", "compare", "queue", "sweep", "training", "validation", "preflight", "dataset_image",
-          "image", "validation_image", "validation_files", "validation_export", "validation_upload"),
+          "image", "validation_image", "validation_files", "validation_sides", "validation_export", "validation_upload"),
         Key("copy", "y", "copy", "copy a path, a command or an error to your own clipboard, and show it", when="can_copy"),
     ),
     *_on(("dataset",),

@@ -132,6 +132,13 @@ COMMANDS: dict[str, Command] = {
         "loratui validate --grid strengths --strengths 0,0.5,1",
         "loratui validate --lora downloaded.safetensors --base embedded:sd15 --images photos",
     ),
+    "compare": _command(
+        "compare",
+        "show two LoRA files side by side and vote, blind if wanted",
+        "loratui compare anafox-20261121-1:450 anafox-20261121-1:900 --blind",
+        "loratui compare anafox-20261121-1 anafox-20261122-1 --seeds 4",
+        "loratui compare mine.safetensors theirs.safetensors --base embedded:sd15",
+    ),
     "report": _command(
         "report",
         "write a report of a run: one HTML page, Markdown, contact sheets",
@@ -181,7 +188,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue", "sweep")
+_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue", "sweep", "compare")
 """Commands that start something; None is the app."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
@@ -17,15 +17,21 @@ from loratui.tui.wizard.draft import Draft
 
 if TYPE_CHECKING:
     from loratui.engine.planning.recipe import Recipe
+    from loratui.tui.screens.base import LoratuiScreen
 
 
 def run_app(
-    *, screen: str = "home", run: RunDirectory | str | None = None, recipe: Recipe | None = None, view_only: bool = False
+    *,
+    screen: str = "home",
+    run: RunDirectory | str | None = None,
+    recipe: Recipe | None = None,
+    first: Callable[[], LoratuiScreen[Any]] | None = None,
+    view_only: bool = False,
 ) -> int:
     """Runs the app in this terminal until the person leaves, and returns the exit code.
 
     `run` is for the screens `training` and `validation`; `recipe` opens the wizard at its plan, or at the folder if it
-    names none that can be read; `view_only` shows everything and starts, commands or deletes nothing.
+    names none that can be read; `first` makes a first screen that has no name; `view_only` shows everything and starts, commands or deletes nothing.
     Raises `UsageError` for an unknown run.
     """
     home = loratui_home()
@@ -34,7 +40,7 @@ def run_app(
     if recipe is not None:
         draft, screen = _draft_of(recipe)
     use_utf8()
-    app = LoratuiApp(home, screen, chosen, draft, view_only=view_only)
+    app = LoratuiApp(home, screen, chosen, draft, first=first, view_only=view_only)
     with crash_marker.watched(home) as was_killed, _threads_tell(app):
         farewell = app.run()
         app.close()

@@ -35,6 +35,8 @@ class GridRequest:
     """With `{trigger}`, `{class}` and `{subject}`."""
     strengths: tuple[float, ...] | None = None
     seeds: int | None = None
+    files: tuple[str, ...] | None = None
+    """LoRA files of the checkpoints, each at all seeds, for a comparison; None: those of the epochs, each at the first seed."""
 
     def to_json(self) -> dict[str, Any]:
         """The contents of `wish.json`."""
@@ -49,13 +51,14 @@ class GridRequest:
                     "validation/wish.json was written by a newer loratui.", "Update loratui, or start the validation again."
                 )
             grids = tuple(grid for grid in GRIDS if grid in table["grids"])
-            prompts, strengths = table.get("prompts"), table.get("strengths")
+            prompts, strengths, files = (table.get(name) for name in ("prompts", "strengths", "files"))
             return cls(
                 grids=grids,
                 file=table.get("file"),
                 prompts=None if prompts is None else tuple(str(prompt) for prompt in prompts),
                 strengths=None if strengths is None else tuple(float(strength) for strength in strengths),
                 seeds=None if table.get("seeds") is None else int(table["seeds"]),
+                files=None if files is None else tuple(str(file) for file in files),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError("validation/wish.json is damaged.", "Start the validation again.") from error
@@ -105,10 +108,12 @@ def cells(settings: Settings, wish: GridRequest, *, files: Sequence[str], final:
                 for strength in strengths:
                     chosen.append(Cell("strengths", prompt, template, seed, final if strength else "", strength))
     if "checkpoints" in wish.grids:
-        for file in files:  # each is put on the base once
-            for template in templates:
-                prompt = filled(template, fill)
-                chosen.append(Cell("checkpoints", prompt, template, samples.seed, file, validation.likely_strength))
+        of_epochs = wish.files is None
+        for file in files if of_epochs else wish.files or ():  # each is put on the base once
+            for seed in seeds[:1] if of_epochs else seeds:
+                for template in templates:
+                    prompt = filled(template, fill)
+                    chosen.append(Cell("checkpoints", prompt, template, seed, file, validation.likely_strength))
     if len(chosen) > MOST_IMAGES:
         raise UsageError(f"That would be {count(len(chosen), 'image')}.", "Choose fewer prompts, strengths or seeds.")
     return chosen

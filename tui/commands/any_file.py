@@ -18,10 +18,11 @@ from loratui.tui.terminal import clean
 _OF_A_FILE = ("base", "images", "trigger", "class_word", "preset")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--lora --base --images --trigger --class --preset`."""
+def add_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """`--lora --base --images --trigger --class --preset`; without `--lora` where `several` files may stand in place of runs."""
     group = parser.add_argument_group("any LoRA file in place of a run")
-    group.add_argument("--lora", metavar="FILE", help="a .safetensors LoRA of any program; loratui makes a run of it")
+    if not several:
+        group.add_argument("--lora", metavar="FILE", help="a .safetensors LoRA of any program; loratui makes a run of it")
     group.add_argument("--base", metavar="MODEL", help="the base that it is for, as in loratui train")
     group.add_argument("--images", metavar="FOLDER", help="the images that it was trained on, to compare with")
     group.add_argument("--trigger", metavar="WORD", help="its trigger word (default: the one that the file names)")
@@ -34,7 +35,7 @@ def run_of(args: argparse.Namespace, out: TextIO) -> RunDirectory:
     if args.lora is not None:
         if args.run_name is not None:
             raise UsageError(f"A run ({args.run_name}) and a file ({args.lora}) were given.", "Give only one.")
-        return _imported(args, out)
+        return imported(args, args.lora, out)
     for name in _OF_A_FILE:
         if getattr(args, name) is not None:
             option = name.removesuffix("_word")
@@ -44,7 +45,8 @@ def run_of(args: argparse.Namespace, out: TextIO) -> RunDirectory:
     return _newest(chosen, out) if summary.active and summary.job == "train" and summary.status != "finishing" else chosen
 
 
-def _imported(args: argparse.Namespace, out: TextIO) -> RunDirectory:
+def imported(args: argparse.Namespace, file: str, out: TextIO) -> RunDirectory:
+    """The run of a file on the base of `args`."""
     from loratui.engine.planning.bases import find_base
     from loratui.engine.planning.recipe import build_recipe
     from loratui.engine.runs.importing import import_file
@@ -62,7 +64,7 @@ def _imported(args: argparse.Namespace, out: TextIO) -> RunDirectory:
     )
     if recipe.settings.base.family != spec.name:
         raise UsageError(f"--preset {args.preset} is for another kind of base than {args.base}.", "Choose another preset.")
-    run, said = import_file(Path(args.lora).expanduser().absolute(), recipe, loratui_home())
+    run, said = import_file(Path(file).expanduser().absolute(), recipe, loratui_home())
     say(out, clean(f"{run.name}: {' '.join(said)}"))
     if not args.images:
         say(out, "Without --images nothing is compared with photos: neither likeness nor copies are measured.")

@@ -66,9 +66,15 @@ class FilesScreen(LoratuiScreen[str]):
         """Whether there is a file, and images can be made of it."""
         return self.file_here and self.model.can_make
 
+    @property
+    def can_compare(self) -> bool:
+        """Whether there are two files."""
+        return self.file_here and self._other() != self.file
+
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         self._show_about()
+        self.refresh_bindings()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter and double click keep it under a name."""
@@ -98,6 +104,20 @@ class FilesScreen(LoratuiScreen[str]):
 
     def action_strengths(self) -> None:
         self.dismiss(self.file)
+
+    def action_side_by_side(self) -> None:
+        """Opens the file beside the chosen or finished one."""
+        from loratui.engine.proof.side_by_side import Side
+        from loratui.tui.validation.side_by_side_screen import SideBySideScreen
+
+        run, listed = self.model.run, self._listed
+        sides = [Side(run, file, listed.words(file)) for file in (self.file, self._other())]
+        self.app.push_screen(SideBySideScreen(*sides, blind=True))
+
+    def _other(self) -> str:
+        """What a file is compared with."""
+        chosen = self.model.kept.chosen
+        return chosen if chosen in self._files and chosen != self.file else self._listed.final
 
     def action_export(self) -> None:
         from loratui.tui.validation.export_screen import ExportScreen

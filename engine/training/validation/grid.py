@@ -63,8 +63,9 @@ def _cells(job: Job, wish: GridRequest) -> list[Cell]:
     final = wish.file or files.final
     if not final:
         raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")
-    if not job.run.inside(final).is_file():
-        raise UsageError(f"{job.run.name} has no file {final}.", "Choose a file in its output folder.")
+    for file in (final, *(wish.files or ())):
+        if not job.run.inside(file).is_file():
+            raise UsageError(f"{job.run.name} has no file {file}.", "Choose a file in its output folder.")
     return cells(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
 
 
