@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeGuard
 
 from loratui.engine import sealed
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.untrusted import Gone
 from loratui.engine.words import count, number
 
 FORMAT = 1
@@ -33,14 +34,18 @@ class ChangeError(ValueError):
     """A change that cannot be made; the text is for the person."""
 
 
-def read(run: RunDirectory) -> Changes:
-    """The changes of a run. A missing file has none; values that cannot be used are skipped."""
+def read(run: RunDirectory, in_the_log: Callable[[], Changes] = Changes) -> Changes:
+    """The changes of a run. If the file was deleted, those that the log has; values that cannot be used are skipped."""
     try:
         body = sealed.read(run.changes, run.path)
+    except Gone:
+        return _usable(asdict(in_the_log()))
     except OSError:
         return Changes()
-    if body.get("v") != FORMAT:
-        return Changes()
+    return _usable(body) if body.get("v") == FORMAT else Changes()
+
+
+def _usable(body: Mapping[str, Any]) -> Changes:
     found = Changes()
     for name in ("prompts", "every_image_steps"):
         try:

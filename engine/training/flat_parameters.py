@@ -83,6 +83,32 @@ class FlatParameters:
         return torch.nn.utils.clip_grad_norm_(self.parts.values(), limit)
 
 
+def state_side_by_side(stored: Mapping[str, Tensor], flat: FlatParameters) -> dict[str, Tensor]:
+    """An optimizer's state by `<parameter>|<key>` with that of single tensors, as the first versions kept it, put side by side.
+
+    Only AdamW's figures can be: one for each value, or one for all tensors alike, such as the count of steps. Others stay as they are.
+    """
+    found = dict(stored)
+    for part in flat.parts:
+        names = [name for name in flat.tensors if part_of(name) == part]
+        keys = {key.partition("|")[2] for key in stored if key.partition("|")[0] in names}
+        for key in sorted(keys):
+            own = [stored.get(f"{name}|{key}") for name in names]
+            values = [value for value in own if value is not None]
+            if len(values) < len(own):
+                continue
+            if all(value.shape == flat.tensors[name].shape for name, value in zip(names, values, strict=True)):
+                joined = torch.cat([_padded(value) for value in values])
+            elif all(value.numel() == 1 and value == values[0] for value in values):
+                joined = values[0]
+            else:
+                continue
+            for name in names:
+                del found[f"{name}|{key}"]
+            found[f"{part}|{key}"] = joined
+    return found
+
+
 def keeps_small_apart(optimizer: str, stored: Mapping[str, Tensor]) -> bool:
     """Whether an optimizer needs small tensors apart. A run whose `stored` optimizer state has them among the others keeps them there."""
     return optimizer == "adamw8bit" and (not stored or any(f"{SMALL}|" in key for key in stored))

@@ -12,6 +12,7 @@ from loratui.engine.errors import DiskError
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.runs import changes
 from loratui.engine.runs.changes import ChangeError, Changes
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
 from loratui.engine.words import count
@@ -25,7 +26,7 @@ class LiveOverrides:
 
     def __init__(self, job: Job, report: Reporter) -> None:
         self._job, self._report = job, report
-        self._changes = changes.read(job.run)
+        self._changes = changes.read(job.run, lambda: read_state(job.run).changes)
 
     @property
     def prompts(self) -> list[str]:

@@ -23,7 +23,7 @@ from loratui.engine.training.cuda_graph import CudaGraphStep
 from loratui.engine.training.data import AccumulationWindow, BatchSchedule
 from loratui.engine.training.diffusion_loss import DiffusionLoss, TrainingBatch
 from loratui.engine.training.ema import EMA
-from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_apart
+from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_apart, state_side_by_side
 from loratui.engine.training.frozen.fit import Fit
 from loratui.engine.training.guarded_step import GuardedStep, Reading
 from loratui.engine.training.loaded import Loaded
@@ -97,7 +97,10 @@ class OptimizerSteps:
         """Takes over the values of a checkpoint. Raises `UsageError` if they belong to other layers."""
         self._adapter.load_state(stored.adapter)
         self.ema.load_state(stored.shipped)
-        load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
+        tensors = stored.optimizer
+        if self.stepped_over.keys() == self.flat_parameters.parts.keys():
+            tensors = state_side_by_side(tensors, self.flat_parameters)
+        load_optimizer_state(self.optimizer, list(self.stepped_over), tensors, stored.optimizer_plain)
         self.scaling.load_state(stored.scaling)
 
     # ---- before and after a step

@@ -193,6 +193,7 @@ def check_resume(runs: dict[str, RunDirectory], relative: str, kind: str, run: R
 IN_THE_DEFAULT_LANE = {
     ("dataset.json", "a bit"),
     ("changes.json", "a bit"),
+    ("changes.json", "missing"),
     ("events.jsonl", "zeroed tail"),
     ("checkpoints/step-000009/MANIFEST.json", "another run's"),
 }

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from loratui.engine.training.flat_parameters import ALIGNMENT, FlatParameters, keeps_small_apart
+from loratui.engine.errors import UsageError
+from loratui.engine.training.flat_parameters import ALIGNMENT, FlatParameters, keeps_small_apart, state_side_by_side
 from loratui.engine.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state
 from loratui.presets.schema import Optimizer, OptimizerSection
 
@@ -117,6 +118,26 @@ def test_a_run_goes_on_with_the_state_that_it_began_with() -> None:
     assert not keeps_small_apart("adamw", {})
     assert not keeps_small_apart("adamw8bit", {"denoiser|step": torch.zeros(1)})
     assert keeps_small_apart("adamw8bit", {"denoiser|step": torch.zeros(1), "denoiser.small|step": torch.zeros(1)})
+
+
+def test_state_that_was_kept_by_tensor_goes_on_side_by_side() -> None:
+    """The first versions kept AdamW's state by tensor."""
+    apart, own = tensors(), tensors()
+    flat = FlatParameters(own)
+    settings = OptimizerSection(name="adamw", learning_rate=0.01, weight_decay=0.1)
+    before, after = (build_optimizer(settings, over, CPU) for over in (apart, flat.for_optimizer("adamw")))
+    step_both(apart, before, flat, after)
+    stored, plain = optimizer_state(before, list(apart))
+    joined = state_side_by_side(stored, flat)
+    assert joined.keys() == {f"{part}|{key}" for part in flat.parts for key in ("step", "exp_avg", "exp_avg_sq")}
+    again = build_optimizer(settings, flat.for_optimizer("adamw"), CPU)
+    load_optimizer_state(again, list(flat.parts), joined, plain)
+    step_both(apart, before, flat, again)
+    assert all(torch.allclose(own[name], apart[name], rtol=1e-3, atol=1e-5) for name in own)
+    assert state_side_by_side(joined, flat).keys() == joined.keys()
+    torn = {key: value for key, value in stored.items() if not key.startswith("denoiser.a.lora_A|exp_avg_sq")}
+    with pytest.raises(UsageError, match="other layers"):
+        load_optimizer_state(again, list(flat.parts), state_side_by_side(torn, flat), plain)
 
 
 def step_both(
