@@ -100,7 +100,7 @@ def state_side_by_side(stored: Mapping[str, Tensor], flat: FlatParameters) -> di
             if all(value.shape == flat.tensors[name].shape for name, value in zip(names, values, strict=True)):
                 joined = torch.cat([_padded(value) for value in values])
             elif all(value.numel() == 1 and value == values[0] for value in values):
-                joined = values[0]
+                joined = values[0].clone()
             else:
                 continue
             for name in names:

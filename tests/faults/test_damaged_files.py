@@ -31,7 +31,7 @@ from loratui.presets.schema import SchemaError
 SMALL = ("adapter.targets=attention", "samples.steps=1")
 FOR_PEOPLE = ("log",)
 """Folders of what is only printed."""
-OPTIONAL = ("when_finished.json", "validation/notes.json")
+OPTIONAL = ("when_finished.json", "validation/checklist.json")
 """What a person set, so its file is there or not: who deletes it takes that back."""
 
 
@@ -66,7 +66,7 @@ def fill(run: RunDirectory) -> None:
     accept(run, [Difference("base", (run.name,))])
     choice.change(run, {"command": ("true", run.name)})
     sealed.write(run.base_readings, {"format": 1, "readings": {}, "mistaken": "", "message": run.name, "remedy": ""}, run.path)
-    notes.update(run.validation / "notes.json", lambda kept: kept.note("likeness", f"of {run.name}"))
+    notes.update(run.validation / "checklist.json", lambda kept: kept.note("likeness", f"of {run.name}"))
     sealed.write(run.validation / "wish.json", {"format": 2, "grids": ["strengths"], "file": run.name}, run.path)
     sealed.write(run.validation / "grid.json", {"format": 2, "grids": ["strengths"], "images": []}, run.path)
 
@@ -108,7 +108,7 @@ def seen(run: RunDirectory) -> dict[str, Any]:
         "changes": found.state.changes,
         "edited": run.edited(),
         "choice": _or_refusal(lambda: choice.read(run)),
-        "notes": read_checklist(run.validation / "notes.json"),
+        "notes": read_checklist(run.validation / "checklist.json"),
     }
 
 
