@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
     common.add_device_argument(parser)
     parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the run's exit code")
+    parser.add_argument("--queue", action="store_true", help="start it after the runs that wait (see loratui queue)")
     parser.add_argument("--yes", action="store_true", help="start despite warnings, without asking")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from loratui.engine.errors import LoratuiError, UsageError
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs.directory import delete_run, loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common, sweeps
@@ -69,9 +69,11 @@ def run(args: argparse.Namespace) -> int:
             f"{sweep.name}: {text.count(len(sweep.members), 'run')} in the queue. loratui sweeps {sweep.name} compares them."
         ),
     )
-    if args.wait:
-        _wait(home, sweep, out)
-    return sweeps.show(home, sweep, args, out if args.wait and not args.json else None)
+    if not args.wait:
+        return sweeps.show(sweep, args)
+    done = _wait(home, sweep, out)
+    sweeps.show(sweep, args)
+    return int(ExitCode.DONE if done else ExitCode.WARNINGS)
 
 
 def _prepared(found: Sequence[Variant], home: Path) -> list[Prepared]:
@@ -195,8 +197,8 @@ def _write_jobs(
     return 0
 
 
-def _wait(home: Path, sweep: Sweep, out: TextIO) -> None:
-    """Until no run of the sweep waits or is at work, or the queue is on hold. Raises `UsageError` then."""
+def _wait(home: Path, sweep: Sweep, out: TextIO) -> bool:
+    """Until no run of the sweep waits or is at work; whether all are done. Raises `UsageError` where the queue is put on hold."""
     from loratui.engine.runs.queue import entries
     from loratui.engine.runs.summary import summarise
 
@@ -214,7 +216,7 @@ def _wait(home: Path, sweep: Sweep, out: TextIO) -> None:
             told[member.run] = words
         names = {member.run for member in sweep.members}
         if not at_work and not any(entry.run in names for entry in queue.entries):
-            return
+            return all(words == "done" for words in told.values())
         if queue.on_hold and not at_work:
             raise UsageError(f"The queue is on hold: {queue.on_hold}", "To let it go on: loratui queue go")
         time.sleep(_LOOK_EVERY_S)

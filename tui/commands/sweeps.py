@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import sweeps as kept
@@ -58,20 +58,19 @@ def run(args: argparse.Namespace) -> int:
 
         sweep = collect(home, sweep, Path(args.collect))
         kept.write(home, sweep)
-    return show(home, sweep, args)
+    return show(sweep, args)
 
 
-def show(home: Path, sweep: Sweep, args: argparse.Namespace, out: TextIO | None = None) -> int:
-    """Compares the runs of a sweep and prints it, to stdout or `out`; returns 0."""
+def show(sweep: Sweep, args: argparse.Namespace) -> int:
+    """Compares the runs of a sweep and prints it; returns 0."""
     from loratui.engine.proof.sweep import compare
 
-    del home
     found = compare(sweep, getattr(args, "strength", None))
     if args.json:
         common.print_json(to_json(found))
         return 0
     for line in lines(found):
-        say(out or sys.stdout, clean(line), as_it_is=True)
+        say(sys.stdout, clean(line), as_it_is=True)
     return 0
 
 

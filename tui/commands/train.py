@@ -57,17 +57,17 @@ def run(args: argparse.Namespace) -> int:
             f"--machines {args.machines}: {text.count(processes, 'GPU')} cannot be shared among them.",
             "Give --gpus the number of GPUs of all machines together.",
         )
-    if args.queue and (args.wait or args.machines > 1):
-        raise UsageError("--queue goes neither with --wait nor with --machines.", "Leave one of them out.")
-    return carry_out(recipe, args, machines=args.machines, queue=args.queue)
+    return carry_out(recipe, args, machines=args.machines)
 
 
-def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1, queue: bool = False) -> int:
-    """Prepares a recipe, tells what is to be told, starts it and follows it, or adds it to the queue; `args` has `json wait yes`."""
+def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1) -> int:
+    """Prepares a recipe, tells what is to be told, starts it and follows it, or adds it to the queue; `args` has `json wait yes queue`."""
     from loratui.engine.planning.rates import learning_in_words
     from loratui.engine.runs.continuing import prepare
     from loratui.tui.wizard.draft import changes_sentence
 
+    if args.queue and (args.wait or machines > 1):
+        raise UsageError("--queue goes neither with --wait nor with --machines.", "Leave one of them out.")
     home, processes = loratui_home(), recipe.settings.training.processes
     out = progress_stream(args.json, args.wait)
     prepared = prepare(recipe, home, machine=common.this_machine())
@@ -89,7 +89,7 @@ def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1, qu
         if args.json:
             common.print_json({"run": made.name, "path": str(made.path), "command": line})
         return 0
-    if queue:
+    if args.queue:
         waiting, place = common.queue_prepared(prepared, home)
         say(out, clean(f"{waiting.name} is number {place} in the queue. loratui queue shows it."))
         if args.json:
