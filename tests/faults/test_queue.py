@@ -25,7 +25,7 @@ from loratui.tui import cli
 
 HERE = Path(__file__).parent
 WHOLE = [[["steps", 3], ["checkpoint", 3], ["final"], ["exit", 0]]]
-SERVING = [[["steps", 3], ["checkpoint", 3], ["serve"]], WHOLE[0]]
+SERVING = [[["steps", 3], ["checkpoint", 3], ["serve"]], [["steps", 6], ["checkpoint", 6], ["final"], ["exit", 0]]]
 
 
 @pytest.fixture

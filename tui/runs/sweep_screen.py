@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _AROUND = 7
 """Columns that padding and the scroll bar take."""
+_NONE = "There are no sweeps yet. To start one:\nloratui sweep FOLDER --preset NAME --over rank=8,16"
 
 
 class SweepScreen(LoratuiScreen[None]):
@@ -66,9 +67,7 @@ class SweepScreen(LoratuiScreen[None]):
 
         self._sweeps = await self.in_thread(kept.list_sweeps, self.loratui.home)
         if not self._sweeps:
-            self.line("sweep-says").say(
-                plain("There are no sweeps yet: loratui sweep FOLDER --preset NAME --over rank=8,16", "$muted")
-            )
+            self.line("sweep-says").say(plain(_NONE, "$muted"))
             return
         self._at = min(self._at, len(self._sweeps) - 1)
         self._found = await self.in_thread(compare, self._sweeps[self._at], self._strength)

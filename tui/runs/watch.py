@@ -74,6 +74,8 @@ def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
 def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:
     if run.status == old.status or run.job not in (old.job, ""):
         return None
+    if old.status == "queued" and run.exit_code is None:  # it was taken out of the queue, or it starts
+        return None
     what = "The validation of " if old.job == "validate" else ""
     match run.status:
         case "done":
