@@ -210,6 +210,7 @@ KEYS: tuple[Key, ...] = (
         Key("start_unmeasured", "s", "start without it", when="unmeasured", changes=True,
             help="start the run without the real step"),
         Key("enqueue", "w", "queue", "start the run after those that train or wait", when="can_enqueue", changes=True),
+        Key("sweep", "o", "sweep", "train several runs that differ in a few settings, one after another", when="can_sweep", changes=True),
         Key("probe_again", "p", "measure again", "run another real step", when="measured", changes=True),
         Key("cancel_probe", "p", "cancel the step", "cancel the real step", when="probing"),
         Key("check_again", "r", "check again", "run the checks again", when="at_rest"),

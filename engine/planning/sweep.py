@@ -54,28 +54,29 @@ def value_in_words(value: Any) -> str:
     return ",".join(map(typed, value)) if isinstance(value, (tuple, list)) else typed(value)
 
 
-def parse_over(text: str) -> Over:
-    """`rank=8,16,32` as a key and checked values; `|` separates values that have commas themselves. Raises `SchemaError`, `UsageError`."""
+def parse_over(text: str, origin: str = "") -> Over:
+    """`rank=8,16,32` as a key and checked values; `|` separates values that have commas themselves. `origin` stands before what is
+    wrong, such as `--over `. Raises `SchemaError`, `UsageError`."""
     key, equals, listed = text.partition("=")
     if not equals:
-        raise SchemaError(f"--over {text}: expected KEY=VALUE,VALUE, such as rank=8,16,32")
-    full = schema.resolve_key(key.strip(), "--over ")
+        raise SchemaError(f"{origin}{text}: expected KEY=VALUE,VALUE, such as rank=8,16,32")
+    full = schema.resolve_key(key.strip(), origin)
     if full in _SAME_KEYS or full.partition(".")[0] in _SAME_IN_ALL:
-        raise UsageError(f"--over {full}: the runs of a sweep are compared by the same images, so this is the same in all.")
-    values = [schema.parse_value(full, part, "--over ")[1] for part in listed.split("|" if "|" in listed else ",")]
+        raise UsageError(f"{origin}{full}: the runs of a sweep are compared by the same images, so this is the same in all.")
+    values = [schema.parse_value(full, part, origin)[1] for part in listed.split("|" if "|" in listed else ",")]
     distinct = tuple(dict.fromkeys(values))
     if len(distinct) < 2:
-        raise UsageError(f"--over {text}: this is one value.", f"Give two or more, such as --over {full}=8,16")
+        raise UsageError(f"{origin}{text}: this is one value.", f"Give two or more, such as {origin}rank=8,16")
     return Over(full, distinct)
 
 
 def variants(recipe: Recipe, overs: Sequence[Over]) -> tuple[Variant, ...]:
     """A run for each combination, the last setting changing fastest. Raises `UsageError` and `SchemaError`."""
     if not overs:
-        raise UsageError("A sweep needs a setting with several values.", "For example --over rank=8,16,32")
+        raise UsageError("A sweep needs a setting with several values.", "For example rank=8,16,32")
     keys = [over.key for over in overs]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise UsageError(f"--over {twice} was given twice.", f"List all its values in one: --over {twice}=…")
+        raise UsageError(f"{twice} was given twice.", f"List all its values in one: {twice}=…")
     number = 1
     for over in overs:
         number *= len(over.values)

@@ -30,6 +30,19 @@ def runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
         return []
 
 
+def sweeps(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names of the sweeps, newest first."""
+    from loratui.engine.errors import LoratuiError
+    from loratui.engine.runs.directory import loratui_home
+    from loratui.engine.runs.sweeps import list_sweeps
+
+    named = getattr(parsed_args, "home", None)
+    try:
+        return [sweep.name for sweep in list_sweeps(Path(named).expanduser() if named else loratui_home())]
+    except LoratuiError:
+        return []
+
+
 def presets(**_: Any) -> list[str]:
     """Names of the presets and their variants."""
     from loratui.presets import find_presets
@@ -49,7 +62,7 @@ def settings(prefix: str, **_: Any) -> list[str]:
     return [f"{key}={value}" for value in values]
 
 
-_COMPLETERS = {"run_name": runs, "preset": presets, "sets": settings}
+_COMPLETERS = {"run_name": runs, "preset": presets, "sets": settings, "over": settings, "sweep": sweeps}
 """By the name of the argument in the parsers of all commands."""
 
 

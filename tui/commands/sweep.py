@@ -20,6 +20,7 @@ from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
     from loratui.engine.findings import Finding
+    from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.sweep import Over, Variant
     from loratui.engine.runs.sweeps import Sweep
@@ -54,15 +55,16 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs is not None and args.wait:
         raise UsageError("--jobs starts nothing here, so there is nothing to wait for.", "Leave out --wait.")
     recipe = common.recipe_from_args(args)
-    overs = [parse_over(words) for words in args.over]
+    overs = [parse_over(words, "--over ") for words in args.over]
     home, out = loratui_home(), progress_stream(args.json, args.wait)
     found = variants(recipe, overs)
-    prepared = _prepared(found, home)
-    _tell(found, prepared, args.price, out)
+    machine = common.this_machine()
+    prepared = prepare_all(found, home, machine)
+    _tell(found, prepared, machine, args.price, out)
     if args.jobs is not None:
         return _write_jobs(Path(args.jobs), found, overs, home, args, out)
     _ask(prepared, args, out)
-    sweep = _make(found, prepared, overs, home)
+    sweep = make_all(found, prepared, overs, home)
     say(
         out,
         clean(
@@ -76,11 +78,10 @@ def run(args: argparse.Namespace) -> int:
     return int(ExitCode.DONE if done else ExitCode.WARNINGS)
 
 
-def _prepared(found: Sequence[Variant], home: Path) -> list[Prepared]:
+def prepare_all(found: Sequence[Variant], home: Path, machine: Accelerator) -> list[Prepared]:
     """Each run, prepared; the images are decoded for the first alone. Raises the first error, which names its run."""
     from loratui.engine.runs.continuing import prepare
 
-    machine = common.this_machine()
     prepared = []
     for at, variant in enumerate(found):
         one = prepare(variant.recipe, home, machine=machine, **({} if at == 0 else {"decode_budget_s": 0.0}))
@@ -93,12 +94,14 @@ def _prepared(found: Sequence[Variant], home: Path) -> list[Prepared]:
     return prepared
 
 
-def _tell(found: Sequence[Variant], prepared: Sequence[Prepared], price: float | None, out: TextIO) -> None:
+def _tell(
+    found: Sequence[Variant], prepared: Sequence[Prepared], machine: Accelerator, price: float | None, out: TextIO
+) -> None:
     """What will be trained, what there is to warn of, and how long it takes as far as that is known."""
     from loratui.engine.planning.estimate import estimate
     from loratui.engine.planning.measured import read_all
 
-    machine, measurements = common.this_machine(), read_all()
+    measurements = read_all()
     costs = [estimate(one.recipe, one.plan, machine, price_per_hour=price, measurements=measurements).here for one in prepared]
     say(out, clean(f"{text.count(len(found), 'run')} over {text.count(prepared[0].plan.images, 'image')}:"))
     for variant, one, cost in zip(found, prepared, costs, strict=True):
@@ -126,7 +129,7 @@ def _ask(prepared: Sequence[Prepared], args: argparse.Namespace, out: TextIO) ->
         raise UsageError("Not started.", "Nothing was written.")
 
 
-def _make(found: Sequence[Variant], prepared: Sequence[Prepared], overs: Sequence[Over], home: Path) -> Sweep:
+def make_all(found: Sequence[Variant], prepared: Sequence[Prepared], overs: Sequence[Over], home: Path) -> Sweep:
     """Makes all runs, and only then puts them into the queue: a sweep waits whole or not at all."""
     from loratui.engine.runs import sweeps as kept
     from loratui.engine.runs.queue import adding

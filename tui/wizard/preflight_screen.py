@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,7 @@ class PreflightScreen(StepScreen):
 
     def _others_at_work(self) -> list[Row]:
         names = [run.name for run in self.loratui.runs if run.active]
-        remedy = "Both runs would share its memory and speed: wait for that run to end, or pause it."
+        remedy = "Both would share its memory and speed: w starts this run after it, or pause that one."
         return [Row("warning", f"{clean(name)} is running on this machine.", remedy) for name in names]
 
     @property
@@ -150,6 +150,10 @@ class PreflightScreen(StepScreen):
         if not (self._ready and not self._starting):
             return False
         return any(run.active or run.status == "queued" for run in self.loratui.runs)
+
+    @property
+    def can_sweep(self) -> bool:
+        return self._ready and not self._starting
 
     @property
     def step_here(self) -> bool:
@@ -243,45 +247,49 @@ class PreflightScreen(StepScreen):
         self.action_start()
 
     def action_start(self) -> None:
-        if self._prepared is None or self._starting:
-            return
-        self._starting = True
-        self.line("preflight-verdict").wait("Starting the run", style="$accent")
-        self.refresh_bindings()
-        self._start(self._prepared, self._base)
-
-    @work(exclusive=True, group="start", description="put the run into the queue")
-    async def action_enqueue(self) -> None:
-        """Opens the queue, or shows the error. The real step waits with the run: the GPU is at work."""
-        from loratui.tui.commands.common import queue_prepared
-
-        if self._prepared is None or self._starting:
-            return
-        self._starting = True
-        try:
-            run, _ = await self.in_thread(queue_prepared, self._prepared, self.loratui.home, base=self._base)
-        except (LoratuiError, OSError) as error:
-            self.line("preflight-verdict").say(plain(f"✖ {error}", "$error"))
-        else:
-            self.loratui.forget_draft()
-            self.loratui.tell(f"{run.name} waits in the queue.")
-            self.loratui.open("queue")
-        self._starting = False
-        self.refresh_bindings()
-
-    @work(exclusive=True, group="start", description="start the run")
-    async def _start(self, prepared: Prepared, base: BaseRead | None) -> None:
-        """Opens the training, or shows the error."""
         from loratui.tui.commands.common import start_prepared
 
+        if (prepared := self._prepared) is not None and not self._starting:
+            self._begin(
+                "Starting the run", lambda: start_prepared(prepared, self.loratui.home, base=self._base).name, "training"
+            )
+
+    def action_enqueue(self) -> None:
+        """The real step is left to the person: the GPU is at work."""
+        from loratui.tui.commands.common import queue_prepared
+
+        if (prepared := self._prepared) is not None and not self._starting:
+            self._begin(
+                "Queueing the run", lambda: queue_prepared(prepared, self.loratui.home, base=self._base)[0].name, "queue"
+            )
+
+    @work(exclusive=True, group="sweep", description="make the runs of a sweep")
+    async def action_sweep(self) -> None:
+        """Asks for the settings, and makes a run for each combination."""
+        from loratui.tui.wizard.sweep_dialog import SweepDialog, make_sweep
+
+        prepared, machine, home = self._prepared, self._machine, self.loratui.home
+        if prepared is None or machine is None or self._starting:
+            return
+        time_s = self._estimate(prepared, machine).time_s
+        overs = await self.app.push_screen_wait(SweepDialog(prepared.recipe, time_s[1] if time_s else None))
+        if overs is not None:
+            self._begin("Making the runs", lambda: make_sweep(prepared.recipe, overs, home, machine), "sweep")
+
+    @work(exclusive=True, group="start", description="start the run")
+    async def _begin(self, words: str, make: Callable[[], str], screen: str) -> None:
+        """Opens a screen for what `make` has made, by its name, or shows the error."""
+        self._starting = True
+        self.line("preflight-verdict").wait(words, style="$accent")
+        self.refresh_bindings()
         try:
-            run = await self.in_thread(start_prepared, prepared, self.loratui.home, base=base)
+            name = await self.in_thread(make)
         except (LoratuiError, OSError) as error:
             self.loratui.tell(str(error), "error")
             self.line("preflight-verdict").say(plain(f"✖ {error}", "$error"))
         else:
             self.loratui.forget_draft()
-            self.loratui.open("training", run.name)
+            self.loratui.open(screen, name if screen == "training" else "")
         self._starting = False
         self.refresh_bindings()
 

@@ -10,12 +10,14 @@ import pytest
 from screen_text import screen_text, shows, waits
 
 from loratui.engine import sealed
+from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.runs import sweeps
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.queue import adding, entries
 from loratui.engine.runs.queue.entries import Queue
 from loratui.engine.runs.sweeps import Member, Sweep
 from loratui.tui.app import LoratuiApp
+from loratui.tui.wizard.sweep_dialog import SweepDialog
 
 NAMES = ("anafox-20261121-1", "anafox-20261121-2", "anafox-20261121-3")
 
@@ -97,6 +99,21 @@ async def test_a_sweep_shows_its_pick_first_and_compares_at_another_strength(hom
         await shows(pilot, "at strength 0.5", "0.35 ±0.01")
         await pilot.press("enter")
         await shows(pilot, NAMES[1], "Trigger alone")
+
+
+async def test_the_dialog_says_what_a_sweep_comes_to_and_what_is_wrong(home: Path) -> None:
+    async with LoratuiApp(home, "queue").run_test(notifications=True, size=(80, 24)) as pilot:
+        chosen: list[Any] = []
+        await pilot.app.push_screen(SweepDialog(build_recipe("demo"), 60.0), chosen.append)
+        await shows(pilot, "A sweep needs a setting")
+        await pilot.press(*"rnak=4,8", "enter")
+        await shows(pilot, "did you mean adapter.rank?")
+        assert not chosen
+        await pilot.press(*["backspace"] * 8, *"rank=4,8", "tab", *"training.seed=1,2")
+        await shows(pilot, "4 runs, about 4 min", "rank 4, seed 1; …", "seed 2")
+        await pilot.press("enter")
+        await waits(pilot, lambda: bool(chosen))
+        assert [(over.key, over.values) for over in chosen[0]] == [("adapter.rank", (4, 8)), ("training.seed", (1, 2))]
 
 
 async def test_without_a_sweep_the_screen_says_how_to_start_one(home: Path) -> None:
