@@ -348,6 +348,8 @@ KEYS: tuple[Key, ...] = (
         Key("make_now", "enter", "make them", "make the images", action="next", when="model.can_make", changes=True),
         Key("strengths_grid", "f5", "strengths", "include or leave out prompts × strengths", action="with_grid('strengths')"),
         Key("epochs_grid", "f6", "epochs", "include or leave out prompts × epochs", action="with_grid('checkpoints')"),
+        Key("complete_grid", "f3", "", "include or leave out what the verdict needs besides: three seeds, the base, the trigger alone",
+            action="complete"),
         Key("add_check_prompt", "f7", "add", "add a prompt below this one", action="add", when="in_prompt"),
         Key("drop_check_prompt", "f8", "remove", "remove this prompt", action="drop", when="can_drop"),
     ),

@@ -37,6 +37,8 @@ class GridRequest:
     seeds: int | None = None
     files: tuple[str, ...] | None = None
     """LoRA files of the checkpoints, each at all seeds, for a comparison; None: those of the epochs, each at the first seed."""
+    complete: bool = False
+    """Whether what a verdict needs besides is made too (`proof.needed`)."""
 
     def to_json(self) -> dict[str, Any]:
         """The contents of `wish.json`."""
@@ -59,17 +61,19 @@ class GridRequest:
                 strengths=None if strengths is None else tuple(float(strength) for strength in strengths),
                 seeds=None if table.get("seeds") is None else int(table["seeds"]),
                 files=None if files is None else tuple(str(file) for file in files),
+                complete=table.get("complete") is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError("validation/wish.json is damaged.", "Start the validation again.") from error
 
 
 def read_wish(path: Path) -> GridRequest:
-    """The wish in a `wish.json`, or the recipe's if there is no such file. Raises `UsageError` for a file that cannot be used."""
+    """The wish in a `wish.json`, or the recipe's and all that a verdict needs if there is no such file. Raises `UsageError` for a file
+    that cannot be used."""
     try:
         return GridRequest.from_json(sealed.read(path, path.parent.parent))
     except FileNotFoundError:
-        return GridRequest()
+        return GridRequest(complete=True)
     except UsageError:
         raise
     except (OSError, ValueError) as error:

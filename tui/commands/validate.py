@@ -10,11 +10,14 @@ from loratui.engine import sealed
 from loratui.engine.durable import make_directory
 from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.planning.recipe import read_recipe
-from loratui.engine.planning.validation_grid import GRIDS, GridRequest
+from loratui.engine.planning.validation_grid import GRIDS, GridRequest, read_wish
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.launcher import launch
-from loratui.engine.runs.lora_files import lora_paths
+from loratui.engine.runs.lora_files import lora_files, lora_paths
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import summarise
+from loratui.engine.runs.tail import Tail
 from loratui.presets.schema import Settings, parse_value, replace
 from loratui.tui.commands import any_file, common
 from loratui.tui.plain.follow import Followed, follow_to_the_end, progress_stream, say
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     common.refuse_while_finishing(summarise(chosen))
     make_directory(chosen.validation)
     sealed.write(chosen.validation / "wish.json", _request(args, chosen).to_json(), chosen.path)
+    say(out, clean(_cost(chosen)))
     launch(chosen, "validate")
     ended = follow_to_the_end(chosen, "validate", out)
     if ended is None:
@@ -129,6 +133,28 @@ def _judgement(run: RunDirectory) -> dict[str, Any]:
     return read_judged(run.validation / "measures.json")
 
 
+def _cost(run: RunDirectory) -> str:
+    """How many images are made, and how long that takes, in a sentence."""
+    from loratui.tui import text
+    from loratui.tui.validation import grid_images, request
+
+    settings = read_recipe(run.effective).settings
+    wish = read_wish(run.validation / "wish.json")
+    planned = request.planned(wish, settings, lora_files(run, settings))
+    history = RunHistory()
+    for batch in Tail(run.validation_events).drain():
+        history.apply_batch(batch)
+    there = [image for image in history.grid_images if (found := run.file(image.path)) is not None and found.is_file()]
+    missing = request.missing(planned, grid_images.merged((), there))
+    seconds = history.state.image_s or read_state(run).image_s
+    words = f"{text.count(missing, 'image')} to make"
+    if not missing:
+        return "All images are there; they are measured again."
+    if seconds is None:
+        return f"{words}; the first one measures the time."
+    return f"{words}, {text.time_left(missing * seconds)} at {seconds:.1f} s each, plus loading the base."
+
+
 def _request(args: argparse.Namespace, run: RunDirectory) -> GridRequest:
     """The request that the options make. Raises `UsageError` for wrong numbers and missing files."""
     validation = read_recipe(run.effective).settings.validation
@@ -145,6 +171,7 @@ def _request(args: argparse.Namespace, run: RunDirectory) -> GridRequest:
         raise UsageError(f"{clean(args.file)}: no such file in the output folder of {run.name}.")
     return GridRequest(
         grids=GRIDS if args.grid == "all" else (args.grid,),
+        complete=args.grid == "all" and not (args.prompt or args.strengths or args.seeds or args.file),
         file=file,
         prompts=tuple(args.prompt) if args.prompt else None,
         strengths=validation.strengths if args.strengths is not None else None,

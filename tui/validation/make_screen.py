@@ -12,6 +12,7 @@ from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.planning.validation_grid import GRIDS, Grid, GridRequest, read_wish
+from loratui.engine.proof.needed import TRIGGER_ALONE
 from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.runs.lora_files import lora_files
 from loratui.presets.schema import SchemaError
@@ -45,8 +46,8 @@ class MakeScreen(LoratuiScreen[bool]):
         self._file = PurePosixPath(file).name if file else typed.file
         self._prompts = list(typed.prompts)
         if point == "trigger_alone" and not self._has_trigger_alone():
-            self._prompts.append(request.TRIGGER_ALONE)
-        self._strengths, self._seeds = typed.strengths, typed.seeds
+            self._prompts.append(TRIGGER_ALONE)
+        self._strengths, self._seeds, self._complete = typed.strengths, typed.seeds, typed.complete and not file
 
     def heading(self) -> Content:
         name = plain(self.model.run.name, "bold")
@@ -72,7 +73,7 @@ class MakeScreen(LoratuiScreen[bool]):
         self._explain_prompts()
         self._count()
         fields = self._fields.fields
-        fields[-1 if fields[-1].text == request.TRIGGER_ALONE else 0].enter()
+        fields[-1 if fields[-1].text == TRIGGER_ALONE else 0].enter()
 
     @property
     def in_prompt(self) -> bool:
@@ -97,6 +98,12 @@ class MakeScreen(LoratuiScreen[bool]):
     def action_with_grid(self, grid: Grid) -> None:
         chosen = set(self._grids) ^ {grid}
         self._grids = tuple(known for known in GRIDS if known in chosen)
+        self._show_grids()
+        self._count()
+
+    def action_complete(self) -> None:
+        """With or without what a verdict needs besides."""
+        self._complete = not self._complete
         self._show_grids()
         self._count()
 
@@ -137,7 +144,7 @@ class MakeScreen(LoratuiScreen[bool]):
 
     def _wish(self) -> GridRequest:
         texts = {field.key: field.text for field in self.query(Field)}
-        typed = Typed(self._grids, texts["file"], tuple(self._prompts), texts["strengths"], texts["seeds"])
+        typed = Typed(self._grids, texts["file"], tuple(self._prompts), texts["strengths"], texts["seeds"], self._complete)
         return request.wish_of(typed, self.model.settings, self._files)
 
     def _count(self) -> None:
@@ -162,15 +169,15 @@ class MakeScreen(LoratuiScreen[bool]):
             )
 
     def _show_grids(self) -> None:
-        def box(grid: Grid, key: str, words: str) -> Content:
-            on = grid in self._grids
+        def box(on: bool, key: str, words: str) -> Content:
             tick = plain("[✔] " if on else "[ ] ", "$success" if on else "$muted")
             return joined(plain(f"{key} ", "bold $accent"), tick, plain(words))
 
         epochs = text.count(len(self._files.epochs), "epoch")
-        strengths = box("strengths", "f5", "every prompt at every strength")
-        through = box("checkpoints", "f6", f"every prompt through the files of {epochs}")
-        self.line("make-grids").say(Content("\n").join([strengths, through]))
+        strengths = box("strengths" in self._grids, "f5", "every prompt at every strength")
+        through = box("checkpoints" in self._grids, "f6", f"every prompt through the files of {epochs}")
+        complete = box(self._complete, "f3", "what the verdict needs besides: three seeds, the trigger alone")
+        self.line("make-grids").say(Content("\n").join([strengths, through, complete]))
 
     def _explain_prompts(self) -> None:
         for field in self._fields.fields:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from loratui.engine.errors import UsageError
-from loratui.engine.planning.validation_grid import Cell, Grid, GridRequest, cells, filled, words
+from loratui.engine.planning.validation_grid import Cell, Grid, GridRequest, filled, words
+from loratui.engine.proof.needed import wanted
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.presets.schema import Settings, nearest, parse_value, replace
 from loratui.tui.validation.grid_images import Slot
 
 PLACEHOLDERS = ("trigger", "class", "subject")
-TRIGGER_ALONE = "{trigger} portrait photo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Typed:
     prompts: tuple[str, ...]
     strengths: str
     seeds: str
+    complete: bool = False
+    """Whether what a verdict needs besides is made too."""
 
 
 def typed_from(settings: Settings, wish: GridRequest, files: LoraFiles) -> Typed:
@@ -38,6 +40,7 @@ def typed_from(settings: Settings, wish: GridRequest, files: LoraFiles) -> Typed
         wish.prompts or validation.prompts,
         ", ".join(f"{strength:g}" for strength in wish.strengths or validation.strengths),
         str(wish.seeds or validation.seeds),
+        wish.complete,
     )
 
 
@@ -65,7 +68,14 @@ def wish_of(typed: Typed, settings: Settings, files: LoraFiles) -> GridRequest:
     chosen = replace(Settings(validation=settings.validation), changes, origin="the form").validation
     if not chosen.strengths or any(strength < 0 for strength in chosen.strengths):
         raise UsageError(f"{typed.strengths}: strengths are numbers of 0 or more, such as 0, 0.5, 1.")
-    return GridRequest(grids=typed.grids, file=file, prompts=prompts, strengths=chosen.strengths, seeds=chosen.seeds)
+    return GridRequest(
+        grids=typed.grids,
+        file=file,
+        prompts=prompts,
+        strengths=chosen.strengths,
+        seeds=chosen.seeds,
+        complete=typed.complete,
+    )
 
 
 def prompt_problem(prompt: str) -> str:
@@ -83,7 +93,7 @@ def filled_in(prompt: str, settings: Settings) -> str:
 
 def planned(wish: GridRequest, settings: Settings, files: LoraFiles) -> list[Cell]:
     """Every image of a request. Raises `UsageError` for too many."""
-    return cells(settings, wish, files=files.epochs, final=wish.file or files.final, fill=words(settings))
+    return wanted(settings, wish, files=files.epochs, final=wish.file or files.final, fill=words(settings))
 
 
 def missing(cells: Sequence[Cell], slots: Sequence[Slot]) -> int:

@@ -13,11 +13,11 @@ from loratui.engine.planning.validation_grid import (
     FORMAT,
     Cell,
     GridRequest,
-    cells,
     image_name,
     read_wish,
     words,
 )
+from loratui.engine.proof.needed import wanted
 from loratui.engine.runs.lora_files import lora_files
 from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.engine.training.control_queue import ControlQueue
@@ -66,7 +66,7 @@ def _cells(job: Job, wish: GridRequest) -> list[Cell]:
     for file in (final, *(wish.files or ())):
         if not job.run.inside(file).is_file():
             raise UsageError(f"{job.run.name} has no file {file}.", "Choose a file in its output folder.")
-    return cells(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
+    return wanted(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
 
 
 def _sum(job: Job, file: str) -> str:

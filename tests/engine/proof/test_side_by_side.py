@@ -13,6 +13,7 @@ from loratui.engine import durable
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import GridRequest, cells, words
+from loratui.engine.proof.needed import wanted
 from loratui.engine.proof.notes import Checklist, update
 from loratui.engine.proof.side_by_side import (
     Pair,
@@ -136,3 +137,20 @@ def test_a_wish_for_files_makes_them_at_all_seeds(run: RunDirectory) -> None:
     assert [(cell.file, cell.seed) for cell in found] == [("output/a.safetensors", seed) for seed in (1000, 1000, 1001, 1001)]
     plain = cells(settings, GridRequest(seeds=2), files=["output/b.safetensors"], final=FINAL, fill=words(settings))
     assert {cell.seed for cell in plain if cell.grid == "checkpoints"} == {1000}
+
+
+def test_what_a_verdict_needs_besides_is_added_and_nothing_twice(run: RunDirectory) -> None:
+    settings = read_recipe(run.effective).settings
+    given = {"files": ["output/b.safetensors"], "final": FINAL, "fill": words(settings)}
+    asked = cells(settings, GridRequest(), **given)
+    assert wanted(settings, GridRequest(), **given) == asked
+    found = wanted(settings, GridRequest(complete=True), **given)
+    assert found[: len(asked)] == asked
+    more = {(cell.prompt, cell.seed, cell.strength) for cell in found[len(asked) :]}
+    prompts = [template.replace("{subject}", "anafox woman") for template in TEMPLATES]
+    others = {(prompt, seed, strength) for prompt in prompts for seed in (1001, 1002) for strength in (0.0, 1.0)}
+    alone = {("anafox portrait photo", seed, strength) for seed in (1000, 1001, 1002) for strength in (0.0, 1.0)}
+    assert more == others | alone | {("anafox portrait photo", 1000, 1.5)}
+    assert len(found) == len(set(found)) == len(asked) + len(more)
+    weak = wanted(settings, GridRequest(complete=True, strengths=(0.5,), seeds=3), **given)
+    assert {cell.strength for cell in weak} == {0.0, 0.5, 1.0, 1.5}

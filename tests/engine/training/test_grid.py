@@ -91,6 +91,7 @@ def test_without_a_file_there_is_nothing_to_check(make_run: Callable[..., RunDir
 
 def test_both_grids_have_every_cell_and_strength_0_is_the_base(trained: RunDirectory) -> None:
     before = trained.events.read_bytes()
+    durable.write_json(trained.validation / "wish.json", GridRequest().to_json())
     assert do(trained, "validate") == ExitCode.DONE
     assert trained.events.read_bytes() == before, "the check has a log of its own"
     cells = listed(trained)

@@ -419,7 +419,7 @@ def test_validate_needs_a_file_and_lists_its_images(
     wish = json.loads((run.validation / "wish.json").read_text())
     assert {name: wish[name] for name in wish if name not in (sealed.CRC, sealed.RUN)} == {
         "format": 2, "grids": ["strengths"], "file": "output/x.safetensors",
-        "prompts": ["{class}, red"], "strengths": [0.0, 1.0], "seeds": 2, "files": None,
+        "prompts": ["{class}, red"], "strengths": [0.0, 1.0], "seeds": 2, "files": None, "complete": False,
     }  # fmt: skip
 
 
