@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -42,6 +42,8 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import read_events
 
 KILLS_A_RUN = 9
+AT_ONCE = 1000
+"""The report is written after so many kills."""
 WHOM = ("trainer",) * 6 + ("both",) * 3 + ("supervisor",)
 
 
@@ -146,6 +148,32 @@ def worked(home: Path, base: str, points: list[Point], at_random: int, seed: int
     return {"kills": campaign.kills, "never": campaign.never, "runs": campaign.runs, "failures": failures}
 
 
+class Part(NamedTuple):
+    """What some kills found."""
+
+    reports: list[dict[str, Any]]
+    """Of each worker."""
+    points: set[Point]
+    known: int
+
+
+def part(base: str, kills: int, workers: int, seed: int) -> Part:
+    """So many kills, half of them at points."""
+    with tempfile.TemporaryDirectory(prefix="loratui-kills-") as folder:
+        home = Path(folder)
+        os.environ.update(HOME=folder, LORATUI_HOME=str(home / "loratui"))
+        base = random_base(home / "base") if base == "random" else base
+        every = Place(home, base).points()
+        dice = random.Random(seed)
+        chosen = [point for _ in range(-(-kills // 2 // len(every))) for point in dice.sample(every, len(every))]
+        chosen = chosen[: kills // 2]
+        at_random = (kills - len(chosen)) // workers
+        works = [
+            partial(worked, home / f"worker-{n}", base, chosen[n::workers], at_random, 1000 * seed + n) for n in range(workers)
+        ]
+        return Part(in_workers(home, works), set(chosen), len(every))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=5000)
@@ -156,42 +184,44 @@ def main() -> int:
     args = parser.parse_args()
     ready()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="loratui-kills-") as folder:
-        home = Path(folder)
-        os.environ.update(HOME=folder, LORATUI_HOME=str(home / "loratui"))
-        base = random_base(home / "base") if args.base == "random" else args.base
-        every = Place(home, base).points()
-        dice = random.Random(args.seed)
-        chosen = [point for _ in range(-(-args.kills // 2 // len(every))) for point in dice.sample(every, len(every))]
-        chosen = chosen[: args.kills // 2]
-        at_random = (args.kills - len(chosen)) // args.workers
-        works = [
-            partial(worked, home / f"worker-{n}", base, chosen[n :: args.workers], at_random, 1000 * args.seed + n)
-            for n in range(args.workers)
-        ]
-        reports = in_workers(home, works)
-    kills: Counter[str] = sum((Counter(report["kills"]) for report in reports), Counter())
-    failures = [line for report in reports for line in report["failures"]]
-    figures = {
-        "kills": sum(kills.values()),
-        "by": dict(kills),
-        "points_known": len(every),
-        "points": len(set(chosen)),
-        "places": len({(point.of, point.place) for point in chosen}),
-        "never_reached": [point for report in reports for point in report["never"]],
-        "runs": sum(report["runs"] for report in reports),
-        "failures": failures,
-        "seconds": round(time.monotonic() - began, 1),
-        "workers": args.workers,
-        "seed": args.seed,
-    }
-    report = {"format": 1, "benchmark": "kills", "name": args.base, **facts(), "commands": [command()], **figures}
-    if args.out:
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"{report['kills']} kills of {report['runs']} runs in {report['seconds']} s: {len(failures)} failures")
-    print(f"{report['points']} of {report['points_known']} points at {report['places']} places; {dict(kills)}")
-    print(*failures[:50], sep="\n")
-    return 1 if failures else 0
+    runs = 0
+    by: Counter[str] = Counter()
+    points: set[Point] = set()
+    lists: dict[str, list[str]] = {"never_reached": [], "failures": []}
+    for number, at in enumerate(range(0, args.kills, AT_ONCE)):
+        found = part(args.base, min(AT_ONCE, args.kills - at), args.workers, args.seed + number)
+        points |= found.points
+        for report in found.reports:
+            by += Counter(report["kills"])
+            runs += report["runs"]
+            lists["failures"] += report["failures"]
+            lists["never_reached"] += report["never"]
+        report = {
+            "format": 1,
+            "benchmark": "kills",
+            "name": args.base,
+            **facts(),
+            "commands": [command()],
+            "kills": sum(by.values()),
+            "by": dict(by),
+            "points_known": found.known,
+            "points": len(points),
+            "places": len({(point.of, point.place) for point in points}),
+            **lists,
+            "runs": runs,
+            "seconds": round(time.monotonic() - began, 1),
+            "workers": args.workers,
+            "seed": args.seed,
+        }
+        if args.out:
+            args.out.write_text(json.dumps(report, indent=1) + "\n")
+        print(
+            f"{report['kills']} kills of {report['runs']} runs in {report['seconds']} s: {len(lists['failures'])} failures",
+            flush=True,
+        )
+    print(f"{report['points']} of {report['points_known']} points at {report['places']} places; {dict(by)}")
+    print(*lists["failures"][:50], sep="\n")
+    return 1 if lists["failures"] else 0
 
 
 if __name__ == "__main__":
