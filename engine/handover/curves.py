@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from loratui.engine.runs.held_out import IN_WORDS, HeldOut, lowest
 from loratui.engine.runs.series import Series, merged
 from loratui.engine.untrusted import finite
 
@@ -85,6 +86,19 @@ def loss_chart(losses: Series) -> Chart | None:
     highest = max(value for _, value in smoothed) * 1.8
     within = tuple((step, min(value, highest)) for step, value in raw)
     return Chart("Loss", "optimizer step", (Line("mean of the steps", within, "faint"), Line("smoothed", tuple(smoothed))))
+
+
+def held_out_chart(measured: Sequence[HeldOut]) -> Chart | None:
+    """The loss on images that are not trained on, with the LoRA and without; None with fewer than two epochs."""
+    known = [one for one in measured if one.loss is not None and one.what in IN_WORDS]
+    if len(known) < 2:
+        return None
+    lora = tuple((float(one.step), one.loss) for one in known if one.loss is not None)
+    base = tuple((float(one.step), one.base_loss) for one in known if one.base_loss is not None)
+    lines = (Line("with the LoRA", lora), *((Line("the base", base, "base"),) if base else ()))
+    best = lowest(known)
+    note = f"Lowest after epoch {best.epoch}" if best is not None and best.epoch else ""
+    return Chart(f"Loss on {IN_WORDS[known[-1].what]}", "optimizer step", lines, note=note)
 
 
 def measure_chart(row: Mapping[str, Any], along: str) -> Chart | None:

@@ -127,7 +127,9 @@ def gather(run: RunDirectory, *, photos: bool) -> Gathered:
         pairs=_pairs(made, trained, parts) if photos else (),
         parts=tuple(_part(part, private) for part in parts if part["measures"]),
         notes=tuple(private.text(note) for note in _notes(read_checklist(run.validation / "checklist.json"), files)),
-        charts=tuple(chart for chart in (curves.loss_chart(history.losses),) if chart is not None),
+        charts=tuple(
+            chart for chart in (curves.loss_chart(history.losses), curves.held_out_chart(history.held_out)) if chart is not None
+        ),
         settings=_told(settings, recipe, private),
         warnings=tuple(private.text(warning.sentence) for warning in history.state.warnings),
         made_with=f"loratui {version('loratui')}",

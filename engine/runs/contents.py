@@ -15,7 +15,7 @@ from loratui.engine.errors import UsageError
 FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
 """The folders of a new run."""
 
-LATER_FOLDERS = ("export", "class_images")
+LATER_FOLDERS = ("export", "report", "class_images")
 """Folders that are made when they are needed."""
 
 FILES = (

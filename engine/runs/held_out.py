@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+IN_WORDS: Mapping[str, str] = {
+    "held_out": "held-out images",
+    "regularisation": "regularisation images",
+    "class_images": "class images",
+}
+"""What the loss is measured on, in words."""
 
 
 @dataclass(frozen=True, slots=True)

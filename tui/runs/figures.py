@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from loratui.engine.runs.held_out import IN_WORDS
 from loratui.tui import text
 
 if TYPE_CHECKING:
@@ -63,20 +64,12 @@ def awaited(state: RunState) -> str:
     return words[:1].lower() + words[1:]
 
 
-NOT_TRAINED_ON: dict[str, str] = {
-    "held_out": "held-out images",
-    "regularisation": "regularisation images",
-    "class_images": "class images",
-}
-"""What the loss is measured on after each epoch, in words."""
-
-
 def held_out(state: RunState) -> str:
     """`loss on held-out images 0.0812, 6.2 % below the base's; lowest after epoch 4`; empty where it was not measured."""
     last, best = state.held_out, state.held_out_best
-    if last is None or last.what not in NOT_TRAINED_ON:
+    if last is None or last.what not in IN_WORDS:
         return ""
-    words = f"loss on {NOT_TRAINED_ON[last.what]} {text.loss(last.loss)}{against_base(last)}"
+    words = f"loss on {IN_WORDS[last.what]} {text.loss(last.loss)}{against_base(last)}"
     return words if best is None or best.epoch in (0, last.epoch) else f"{words}; lowest after epoch {best.epoch}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine.runs.events import Event
-from loratui.engine.runs.held_out import HeldOut
+from loratui.engine.runs.held_out import IN_WORDS, HeldOut
 from loratui.engine.runs.records import Acknowledgement, Action, Epoch, Waiting, Warning, record
 from loratui.engine.runs.state import RunState
 from loratui.tui import text
@@ -62,7 +62,7 @@ def _words(event: Event, before: RunState) -> Said:
             return f"epoch {epoch.epoch} of {before.epochs} done, {shown}", "info"
         case "held_out":
             measured = record(HeldOut, event)
-            on = figures.NOT_TRAINED_ON.get(measured.what)
+            on = IN_WORDS.get(measured.what)
             return f"loss on {on} {text.loss(measured.loss)}{figures.against_base(measured)}" if on else "", "info"
         case "sample_written":
             return f"sample at step {step}: {path}", "info"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.handover import curves
-from loratui.engine.handover.curves import Chart, Line, loss_chart, measure_chart
+from loratui.engine.handover.curves import Chart, Line, held_out_chart, loss_chart, measure_chart
+from loratui.engine.runs.held_out import HeldOut
 from loratui.engine.runs.series import Series
 
 FIGURES = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
@@ -39,6 +41,19 @@ def test_the_loss_has_few_points_however_many_steps_there_are() -> None:
     assert max(value for _, value in raw.points) == pytest.approx(0.18), "a spike does not flatten the rest"
     assert all(a[0] < b[0] for a, b in itertools.pairwise(smoothed.points))
     assert loss_chart(Series()) is None
+
+
+def test_the_loss_on_held_out_images_has_the_base_beside_it() -> None:
+    measured = [
+        HeldOut(epoch, 90 * epoch, loss, 0.2, "held_out") for epoch, loss in ((0, 0.2), (1, 0.15), (2, None), (3, 0.17))
+    ]
+    chart = held_out_chart(measured)
+    assert chart is not None
+    assert (chart.title, chart.note) == ("Loss on held-out images", "Lowest after epoch 1")
+    assert chart.lines[0].points == ((0, 0.2), (90, 0.15), (270, 0.17))
+    assert [line.kind for line in chart.lines] == ["main", "base"]
+    assert held_out_chart(measured[:1]) is None
+    assert held_out_chart([replace(one, what="of a newer version") for one in measured]) is None
 
 
 def test_a_curve_of_a_measure_has_the_base_and_the_range() -> None:
