@@ -147,8 +147,8 @@ def make_all(found: Sequence[Variant], prepared: Sequence[Prepared], overs: Sequ
         kept.write(home, sweep)
         rows = []
         for at, run in enumerate(made):
-            rows.append(Entry(run=run.name, cache_from=made[at - 1].name if at else ""))
-            rows.append(Entry(run=run.name, job="validate"))
+            before = made[at - 1].name if at else ""
+            rows += [Entry(run=run.name, cache_from=before), Entry(run=run.name, job="validate", cache_from=before)]
         adding.add_all(home, rows)
     except BaseException:
         for run in made:

@@ -1,11 +1,13 @@
-"""Latents and text embeddings that runs share: files are named by what they were made of, and have a checksum that is compared."""
+"""What runs of one dataset share: latents and text embeddings, in files that are named by what they were made of, and what was read and
+measured of photos and base, in tables with such keys. Each has a checksum that is compared."""
 
 from __future__ import annotations
 
 import stat
 
-from loratui.engine import durable
+from loratui.engine import durable, sealed
 from loratui.engine.errors import LoratuiError
+from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.words import are
@@ -28,4 +30,24 @@ def share_cache(source: RunDirectory, run: RunDirectory) -> int:
             given += 1
     except (LoratuiError, OSError) as error:
         print(f"Of the cache of {source.name}, {are(given, 'file')} taken over: {error}", flush=True)
+    return given
+
+
+MEASURED = ("losses.json", "readings.json")
+"""Tables of a validation whose keys say what each row was measured of."""
+
+
+def share_measured(source: RunDirectory, run: RunDirectory) -> int:
+    """Gives a validation that was never made what another one has measured of the photos and of the base; how many tables that were."""
+    given = 0
+    for name in MEASURED:
+        if (run.validation / name).exists():
+            continue
+        try:
+            table = sealed.read(source.validation / name, source.path, LIST_FILE_BYTES)
+            durable.make_directory(run.validation)
+            sealed.write(run.validation / name, table, run.path)
+        except (LoratuiError, OSError):  # missing or damaged: it is measured again
+            continue
+        given += 1
     return given

@@ -36,7 +36,7 @@ class Entry:
     """Its name."""
     job: Job = "train"
     cache_from: str = ""
-    """A run of the same images and base, whose latents and text embeddings are used too."""
+    """A run of the same images, whose latents, text embeddings and measures of the base are used too, as far as they fit."""
     starts: int = 0
     """Starts by the queue since the run last got further."""
     seq: int = 0

@@ -23,7 +23,7 @@ from loratui.engine.runs.directory import RunDirectory, list_runs, open_run
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.logs import print_whatever_the_disk_does
 from loratui.engine.runs.queue import entries, gpu, rules
-from loratui.engine.runs.queue.caches import share_cache
+from loratui.engine.runs.queue.caches import share_cache, share_measured
 from loratui.engine.runs.queue.entries import Entry, Queue
 from loratui.engine.runs.queue.look import look
 from loratui.engine.runs.state_file import read_state
@@ -117,8 +117,9 @@ class Watcher:
             return  # it was removed, or the queue held, at this moment
         try:
             opened = open_run(self._home, entry.run)
-            if entry.cache_from and entry.job == "train":
-                share_cache(self._run(entry.cache_from), opened)
+            if entry.cache_from:
+                share = share_cache if entry.job == "train" else share_measured
+                share(self._run(entry.cache_from), opened)
             launch(opened, entry.job)
         except DiskError as error:
             self._hold(entry, str(error))

@@ -12,9 +12,10 @@ from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.gpu_holders import Holder
 from loratui.engine.machine.hardware import Gpu
+from loratui.engine.proof.readings import Readings
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.queue import entries, gpu, rules
-from loratui.engine.runs.queue.caches import share_cache
+from loratui.engine.runs.queue.caches import share_cache, share_measured
 from loratui.engine.runs.queue.entries import Entry, Queue
 from loratui.engine.runs.queue.rules import Seen, settle
 
@@ -117,3 +118,15 @@ def test_only_a_queue_that_goes_on_keeps_a_pod() -> None:
     assert rules.waits_for_others(queue, "a-1") == 1
     assert rules.waits_for_others(replace(queue, on_hold="x"), "a-1") == 0
     assert rules.waits_for_others(Queue(entries=(Entry(run="a-1"),)), "a-1") == 0
+
+
+def test_what_one_validation_has_measured_of_the_base_another_takes_over(tmp_path: Path) -> None:
+    first, second = (create_run(tmp_path, "a", recipe_toml="", effective_toml="", ledger={}, today="1") for _ in range(2))
+    kept = Readings(first.validation / "losses.json")
+    kept.put("base", "photo", [1.0])
+    kept.save()
+    (first.validation / "readings.json").write_text("{")
+    assert share_measured(first, second) == 1
+    assert Readings(second.validation / "losses.json").get("base", "photo", list) == [1.0]
+    assert not (second.validation / "readings.json").exists()
+    assert share_measured(first, second) == 0
