@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from screen_text import screen_text, shows, waits
+from textual.widgets import Input
 
 from loratui.engine import sealed
 from loratui.engine.planning.recipe import build_recipe
@@ -106,10 +107,12 @@ async def test_the_dialog_says_what_a_sweep_comes_to_and_what_is_wrong(home: Pat
         chosen: list[Any] = []
         await pilot.app.push_screen(SweepDialog(build_recipe("demo"), 60.0), chosen.append)
         await shows(pilot, "A sweep needs a setting")
-        await pilot.press(*"rnak=4,8", "enter")
+        first, second = (pilot.app.screen.query_one(f"#sweep-over-{at}", Input) for at in range(2))
+        first.value = "rnak=4,8"
+        await pilot.press("enter")
         await shows(pilot, "did you mean adapter.rank?")
         assert not chosen
-        await pilot.press(*["backspace"] * 8, *"rank=4,8", "tab", *"training.seed=1,2")
+        first.value, second.value = "rank=4,8", "training.seed=1,2"
         await shows(pilot, "4 runs, about 4 min", "rank 4, seed 1; …", "seed 2")
         await pilot.press("enter")
         await waits(pilot, lambda: bool(chosen))
