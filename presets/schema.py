@@ -441,6 +441,7 @@ class Output:
         "auto", "names in the LoRA file; auto is kohya's, for FLUX and DoRA those of PEFT and diffusers"
     )
     trigger_in_metadata: bool = key(True, "write the trigger word into the LoRA file")
+    planned_from: str = key("", "folder of the run whose validation advised this plan, for the lineage; empty: none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -595,6 +596,7 @@ PATHS = (
     "base.vae",
     "adapter.start_from",
     "schedule.continue_run",
+    "output.planned_from",
 )
 """Keys that name files, which may have any name."""
 

@@ -147,6 +147,11 @@ CONTEXTS: dict[str, Context] = {
         "What was measured of the images of this part, against the base's own images and against your photos. These are "
         "signs, not a verdict. What cannot be measured is unknown, with the reason.",
     ),
+    "validation_verdict": Context(
+        "Verdict",
+        "What the measures say of the whole run, with the reasons, the best file and what to change. Apply opens the plan of "
+        "the next run with the change made; nothing starts before you say so.",
+    ),
     "validation_files": Context(
         "LoRA files", "Every file that the run has written. Rate them, choose one, keep it under a name."
     ),
@@ -169,7 +174,14 @@ CONTEXTS: dict[str, Context] = {
 
 WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_image", "dataset_captions", "dataset_changes")
-_OVER_VALIDATION = ("validation_measures", "validation_make", "validation_files", "validation_export", "validation_upload")
+_OVER_VALIDATION = (
+    "validation_measures",
+    "validation_verdict",
+    "validation_make",
+    "validation_files",
+    "validation_export",
+    "validation_upload",
+)
 _IMAGE = ("image", "validation_image")
 _EVERYWHERE = tuple(CONTEXTS)
 
@@ -285,6 +297,13 @@ KEYS: tuple[Key, ...] = (
         Key("pixels", "f", "real pixels", "show real pixels, if the terminal can (kitty, iTerm2, sixel)", when="image_here"),
         Key("page", "b", "browser", "open a page for your browser, reached through ssh; press again to end it", when="image_here"),
         Key("close_image", "escape,o", "back", "back to the previous screen", action="close"),
+    ),
+    *_on(("validation",),
+        Key("verdict", "v", "verdict", "the verdict with all reasons, and every advice", when="is_judged"),
+    ),
+    *_on(("validation", "validation_verdict"),
+        Key("apply", "a", "apply", when="can_apply", changes=True,
+            help="open the next plan with this advice carried out, or choose the file that it names"),
     ),
     *_on(("validation",),
         Key("next_part", "n", "next", "next part of the validation", action="part(1)"),
@@ -458,7 +477,7 @@ KEYS: tuple[Key, ...] = (
         Key("repaint", "ctrl+l", "", action="app.repaint", anywhere=True,
             help="redraw the screen, after another program has written on it"),
     ),
-    *_on(("preset", "plan", "validation_export", "validation_upload"),
+    *_on(("preset", "plan", "validation_export", "validation_upload", "validation_verdict"),
         Key("scroll_pane", "pagedown", "more", action="scroll_pane(1)", when="pane_overflows", first=True,
             help="scroll down in the text"),
         Key("scroll_pane_back", "pageup", "", action="scroll_pane(-1)", when="pane_overflows", first=True,

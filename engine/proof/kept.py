@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ _TEXTS = ("id", "title", "figure", "means", "unknown", "about", "limits", "unit"
 def read_parts(path: Path) -> list[dict[str, Any]]:
     """The parts in a `measures.json`, checked as far as screens and commands rely on them; none if it is unusable."""
     try:
-        table = sealed.read(path, path.parent.parent, LIST_FILE_BYTES)
+        return parts_of(sealed.read(path, path.parent.parent, LIST_FILE_BYTES))
+    except OSError:
+        return []
+
+
+def parts_of(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """As `read_parts`, of a table that was read."""
+    try:
         parts = table["parts"] if table["format"] == FORMAT else []
         whole = isinstance(parts, list) and all(_is_part(part) for part in parts)
-    except (OSError, TypeError, KeyError):
+    except (TypeError, KeyError):
         return []
     return parts if whole else []
 

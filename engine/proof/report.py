@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.engine import sealed
 from loratui.engine.dataset import decoding
+from loratui.engine.proof.judgement import about
 from loratui.engine.proof.kept import FORMAT
 from loratui.engine.proof.losses import Losses
 from loratui.engine.proof.notes import read_checklist
@@ -16,8 +17,7 @@ from loratui.engine.proof.prompts import is_trigger_alone
 from loratui.engine.proof.protocol import FaceReader, Near, Photo, References, Shot
 from loratui.engine.proof.reading import looked_at, near_groups, read_image, read_photo, trained_on
 from loratui.engine.proof.readings import Readings
-from loratui.engine.proof.verdict.judge import Judged, judge
-from loratui.engine.runs.history import history_of
+from loratui.engine.proof.verdict.judge import judge
 from loratui.engine.runs.records import Image as Made
 from loratui.engine.untrusted import finite
 from loratui.engine.words import count
@@ -64,9 +64,6 @@ def measure_run(
         raise
     parts = measure_parts(shots, references, subject)
     kept.save()
-    told = history_of(run.events)
-    held_out = [one for one in told.held_out if one.what == "held_out"]
-    about = Judged(subject.file, subject.strength, settings, held_out, told.state.pulls)
     report = {
         "format": FORMAT,
         "file": subject.file,
@@ -74,7 +71,7 @@ def measure_run(
         "photos": counts,
         "face_model": readers.faces.title if readers.faces else None,
         "parts": parts,
-        **judge(parts, read_checklist(run.validation / "checklist.json"), about),
+        **judge(parts, read_checklist(run.validation / "checklist.json"), about(run, settings, subject.file, subject.strength)),
     }
     sealed.write(run.validation / "measures.json", report, run.path)
     return report

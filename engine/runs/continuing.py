@@ -35,6 +35,7 @@ from loratui.engine.runs.checkpoint_files import (
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.identity import SECTIONS, differing_settings, then_and_now
 from loratui.engine.runs.lora_files import file_name, lora_files
+from loratui.engine.runs.parents import lineage_in
 from loratui.engine.untrusted import parse_json, read_small
 from loratui.engine.words import joined, listed
 from loratui.presets.schema import SchemaError, to_table
@@ -89,6 +90,7 @@ def to_continue(run: RunDirectory, more_epochs: int, *, step: int | None = None,
             "schedule.epochs": at.whole_epochs + more_epochs,
             "schedule.continue_run": str(run.path.absolute()),
             "schedule.continue_step": at.step,
+            "output.planned_from": "",
             "optimizer.continued": rates,
         }
     )
@@ -105,7 +107,12 @@ def from_weights(run: RunDirectory, step: int | None = None) -> Recipe:
         there = listed([file_name(Path(one).stem) for one in files.all], 8)
         which = f"of step {step}" if step is not None else "that could be begun with"
         raise UsageError(f"{run.name} has no LoRA file {which}.", f"There are: {there}." if there else "")
-    new = {"schedule.continue_run": "", "schedule.continue_step": 0, "adapter.start_from": str(path.absolute())}
+    new = {
+        "schedule.continue_run": "",
+        "schedule.continue_step": 0,
+        "adapter.start_from": str(path.absolute()),
+        "output.planned_from": "",
+    }
     return recipe.with_changes(new)
 
 
@@ -155,6 +162,8 @@ def begin(run: RunDirectory) -> None:
         lineage.keep(run, _bring(run, old, settings.schedule.continue_step))
     elif settings.adapter.start_from:
         lineage.keep(run, lineage.of_file(Path(settings.adapter.start_from)))
+    elif (back := lineage_in(settings)) is not None:
+        lineage.keep(run, back)
 
 
 def _bring(run: RunDirectory, old: RunDirectory, step: int) -> lineage.Lineage:

@@ -1,4 +1,5 @@
-"""What a run began from: a checkpoint of another run, or a LoRA file. It is kept in the run, and its hash in the LoRA files."""
+"""What a run goes back to: a checkpoint of another run, a LoRA file, or advice on a run. It is kept in the run; a hash of what it began
+from is in the LoRA files."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.untrusted import open_regular
 
 FORMAT = 1
-Kind = Literal["continues", "starts_from", "imported"]
+Kind = Literal["continues", "starts_from", "planned_from", "imported"]
+"""`continues`: a checkpoint, with optimizer and order; `starts_from`: the weights of a LoRA file alone; `planned_from`: no weights, the plan
+of a run changed by the advice of its validation; `imported`: a LoRA file that is only validated, as it is."""
 _MOST_ANCESTORS = 20
 
 
@@ -25,20 +28,20 @@ class Lineage:
     """One step back."""
 
     kind: Kind
-    """`continues`: a checkpoint, with optimizer and order; `starts_from`: the weights of a LoRA file alone; `imported`: a LoRA file
-    that is only validated, as it is."""
     run: str
     """Name of the run; empty for a file of no run."""
     path: str
     """Folder of that run, or the file; it may be gone by now."""
     step: int
-    """Optimizer step; 0 where the file does not tell it."""
+    """Optimizer step; 0 where the file does not tell it, and for a plan."""
     sha256: str
-    """Of the LoRA file, or of the checkpoint's weights."""
+    """Of the LoRA file, or of the checkpoint's weights; empty for a plan."""
 
     @property
     def words(self) -> str:
         """`continues anafox-20261121-1 from step 360`, `starts from step 360 of anafox-20261121-1`."""
+        if self.kind == "planned_from":
+            return f"planned from {self.run}"
         step = f"step {self.step}" if self.step else ""
         if self.kind == "continues":
             return f"continues {self.run} from {step}"
@@ -48,7 +51,10 @@ class Lineage:
 
     @property
     def told_in_files(self) -> str:
-        """For the metadata of a LoRA file, which names no run and no path: whoever has the beginning knows it by its hash."""
+        """For the metadata of a LoRA file, which names no run and no path: whoever has the beginning knows it by its hash. Empty for a
+        plan, from which no weights come."""
+        if not self.sha256:
+            return ""
         what = f"checkpoint of step {self.step}" if self.kind == "continues" else "LoRA file"
         return f"{what}, sha256 {self.sha256}"
 
@@ -95,7 +101,7 @@ def _ancestors(run: RunDirectory) -> Iterator[Lineage]:
             return
         seen.add(found.path)
         folder = Path(found.path)
-        run = RunDirectory(folder if found.kind == "continues" else folder.parent.parent)
+        run = RunDirectory(folder if found.kind in ("continues", "planned_from") else folder.parent.parent)
 
 
 def of_file(path: Path, kind: Kind = "starts_from") -> Lineage:

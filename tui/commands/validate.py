@@ -72,11 +72,18 @@ def run(args: argparse.Namespace) -> int:
     grid = chosen.validation / "grid.json"
     if ended.status == "done":
         say(out, f"The validation images: {clean(chosen.validation)}", as_it_is=True)
+        _say_judgement(chosen, out)
     elif ended.verdict.advice:
         say(out, clean(f"{ended.verdict.reason} {ended.verdict.advice}"))
     if args.json:
         common.print_json(_result(ended, str(grid) if grid.is_file() else None))
     return int(ended.exit_code)
+
+
+def _say_judgement(run: RunDirectory, out: TextIO) -> None:
+    from loratui.tui.plain.validation import say_judgement
+
+    say_judgement(run, lambda line: say(out, clean(line)))
 
 
 def _result(ended: Followed, grid: str | None) -> dict[str, Any]:

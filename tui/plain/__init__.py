@@ -24,6 +24,7 @@ from loratui.tui.plain.follow import follow_to_the_end, say_conclusion
 from loratui.tui.runs import figures
 from loratui.tui.terminal import clean
 from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, changes_in_words, next_step_for_folder, shown_value
+from loratui.tui.wizard.parent_of_draft import ParentOfDraft, changes_of_parent
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
@@ -70,6 +71,9 @@ class Wizard:
         if not self._continue(list_drafts(self._home)[:10]):
             self._choose_preset()
             self._choose_base()
+        return self._ask_for_images_and_start()
+
+    def _ask_for_images_and_start(self) -> int:
         if self._draft.scan is None:
             self._choose_folder()
             self._choose_words()
@@ -83,15 +87,18 @@ class Wizard:
 
     def _continue(self, drafts: list[SavedDraft]) -> bool:
         """Asks which draft to continue, if there are any; True if the person chose a usable one."""
-        from loratui.engine.dataset.scan import scan
-
         if not drafts:
             return False
         options = [f"{draft.title}: {draft.about()}" for draft in drafts]
         at = self._ask.choose("Continue a draft?", ["Plan a new run", *options])
         if not at:
             return False
-        chosen = drafts[at - 1]
+        return self._open(drafts[at - 1])
+
+    def _open(self, chosen: SavedDraft) -> bool:
+        """Goes on with a draft, if this version can read it."""
+        from loratui.engine.dataset.scan import scan
+
         try:
             draft = chosen.open()
         except (SchemaError, TypeError) as error:
@@ -130,7 +137,7 @@ class Wizard:
             case "Make the validation images":
                 return self._make_grid(run)
             case "Go through the validation":
-                self._validate(run)
+                return self._validate(run)
             case chosen if chosen == resume:
                 return self._resume(run)
         return 0
@@ -281,6 +288,8 @@ class Wizard:
         for line in plan.formula.split("; "):
             say(f"  {line}")
         say(f"  {learning_in_words(self._draft.named().settings)}")
+        for changed in changes_of_parent(ParentOfDraft().of(self._draft), self._draft.named().settings):
+            say(changed.plain)
         for key, now, before in changes_in_words(self._draft.named()):
             say(f"  Changed: {key} {now} (preset: {before})")
         for finding in check_plan(self._draft.named(), plan, self._machine):
@@ -338,13 +347,27 @@ class Wizard:
         if ended.status == "done":
             say(f"Validation images: {run.validation}")
             if self._ask.confirm("Go through the validation now?", default=False):
-                self._validate(run)
+                return self._validate(run)
         return int(ended.exit_code)
 
-    def _validate(self, run: RunDirectory) -> None:
+    def _validate(self, run: RunDirectory) -> int:
+        """Goes through the validation, and plans the next run if the person wants what it advises."""
+        from loratui.engine.proof.next_plan import next_plan
         from loratui.tui.plain.validation import walk
+        from loratui.tui.wizard.drafts import saved_from
 
-        walk(run, self._ask, say)
+        advice = walk(run, self._ask, say)
+        if advice is None:
+            return 0
+        try:
+            saved = saved_from(next_plan(run, advice, self._home).recipe, "plan")
+        except (LoratuiError, SchemaError) as error:
+            say(f"Not planned: {error}")
+            return 0
+        if not self._open(saved):
+            return 0
+        self._keep()
+        return self._ask_for_images_and_start()
 
 
 def say(line: str) -> None:

@@ -11,6 +11,7 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.handover import keep
 from loratui.engine.handover.keep import Keep
 from loratui.engine.proof import notes
+from loratui.engine.proof.judgement import Advice, read_judgement
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist
 from loratui.engine.proof.told import sentence
@@ -19,7 +20,7 @@ from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import checklist, grid_images
+from loratui.tui.validation import checklist, grid_images, verdict_words
 from loratui.tui.validation.checklist import POINTS, SEEN, Point
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
 
@@ -29,11 +30,20 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def walk(run: RunDirectory, ask: Asker, say: Say) -> None:
-    """Goes through the validation of a run. Raises `DiskError`, and `UsageError` for a checklist of a newer loratui."""
+def walk(run: RunDirectory, ask: Asker, say: Say) -> Advice | None:
+    """Goes through the validation of a run, and gives the advice of which the person wants the plan. Raises `DiskError`, and `UsageError` for a checklist of a newer loratui."""
     from loratui.engine.planning.recipe import read_recipe
 
-    _Walk(run, read_recipe(run.effective).settings, ask, say).whole()
+    return _Walk(run, read_recipe(run.effective).settings, ask, say).whole()
+
+
+def say_judgement(run: RunDirectory, say: Say) -> None:
+    """The verdict on the run's images with its advice; nothing if there is none."""
+    from loratui.engine.planning.recipe import read_recipe
+
+    judged = read_judgement(run, read_recipe(run.effective).settings)
+    for line in verdict_words.lines(judged, run.name) if judged else ():
+        say(line)
 
 
 class _Walk:
@@ -47,7 +57,8 @@ class _Walk:
         self._slots = _slots(run)
         self._measured = {part["id"]: part["measures"] for part in read_parts(run.validation / "measures.json")}
 
-    def whole(self) -> None:
+    def whole(self) -> Advice | None:
+        say_judgement(self._run, self._say)
         for at, point in enumerate(POINTS[:-1], 1):
             self._part(at, point)
         self._say(f"{len(POINTS)}. {POINTS[-1].title}: {POINTS[-1].why}")
@@ -58,6 +69,17 @@ class _Walk:
         self._ask_tick(POINTS[-1], "Is the validation done?")
         self._say(f"{len(self._kept.ticked)} of {len(POINTS)} ticked.")
         self._say(f"A report to send to others: loratui report {self._run.name}")
+        return self._advice()
+
+    def _advice(self) -> Advice | None:
+        """Which advice the person wants to apply."""
+        judged = read_judgement(self._run, self._settings)
+        advice = [one for one in judged.advice if one.do.use is None and not one.do.re_caption] if judged else []
+        advice = [one for one in advice if not verdict_words.is_for_the_person(one)]
+        if not advice:
+            return None
+        at = self._ask.choose("Plan the next run?", ["No", *(one.change for one in advice)])
+        return advice[at - 1] if at else None
 
     def _part(self, at: int, point: Point) -> None:
         dataset = self._settings.dataset

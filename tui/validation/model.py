@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.proof import notes
-from loratui.engine.proof.kept import read_parts
+from loratui.engine.proof.judgement import Advice, Judgement, Measures, read_measures
 from loratui.engine.proof.notes import Checklist
 from loratui.engine.proof.told import Row
 from loratui.engine.runs.directory import RunDirectory
@@ -18,6 +18,7 @@ from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.validation import grid_images
 from loratui.tui.validation.grid_images import Slot, Subject, Tile
+from loratui.tui.validation.verdict_words import is_for_the_person
 
 if TYPE_CHECKING:
     from loratui.engine.runs.lora_files import LoraFiles
@@ -35,8 +36,8 @@ class GridList:
     training: Mapping[str, Path]
     """The file of each training image, by its path in the dataset."""
     files: LoraFiles
-    measured: Mapping[str, Sequence[Row]]
-    """What was measured for each part."""
+    measures: Measures
+    """What was measured, and judged of it."""
 
 
 class ValidationModel:
@@ -63,6 +64,9 @@ class ValidationModel:
         self._stamp: tuple[int, ...] | None = None
         self.measured: Mapping[str, Sequence[Row]] = {}
         """What was measured for each part."""
+        self.judgement: Judgement | None = None
+        """What is to be said of it; None before."""
+        self._measures = Measures()
 
     # What can be done
 
@@ -91,6 +95,15 @@ class ValidationModel:
         """Whether images are being made, and no stop was requested."""
         return self.making and not self.stopping
 
+    def can_apply(self, advice: Advice) -> bool:
+        """Whether a program can carry an advice out, and nothing works on the run."""
+        return self.summary is not None and not self.summary.active and not is_for_the_person(advice)
+
+    @property
+    def first_to_apply(self) -> Advice | None:
+        """The first advice that a program can carry out now."""
+        return next((one for one in self.judgement.advice if self.can_apply(one)), None) if self.judgement else None
+
     # What the person noted
 
     def keep(self, change: Callable[[Checklist], Checklist]) -> str:
@@ -99,6 +112,7 @@ class ValidationModel:
             self.kept = notes.update(self._checklist_path, change)
         except LoratuiError as error:
             return str(error)
+        self.judgement = self._measures.judge(self.kept)
         return ""
 
     # The images
@@ -116,13 +130,15 @@ class ValidationModel:
             return None
         first = self._stamp is None
         training = grid_images.training_paths(self.run.dataset) if first else self.training
-        measured = {part["id"]: part["measures"] for part in read_parts(measures)}
-        return GridList(stamp, grid_images.read_listed(path), training, lora_files(self.run, self.settings), measured)
+        files = lora_files(self.run, self.settings)
+        return GridList(stamp, grid_images.read_listed(path), training, files, read_measures(self.run, self.settings))
 
     def take_list(self, found: GridList) -> None:
         """Takes in what `read_list` found."""
         self._stamp, self._listed, self.training = found.stamp, found.slots, found.training
-        self.measured = found.measured
+        self._measures = found.measures
+        self.measured = {part["id"]: part["measures"] for part in found.measures.parts}
+        self.judgement = found.measures.judge(self.kept)
         self.subject = replace(self.subject, files=found.files)
 
     def merge(self, made: Iterable[Image]) -> None:

@@ -12,11 +12,12 @@ from textual.content import Content
 from textual.widgets import OptionList
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.proof.judgement import Best
 from loratui.engine.proof.notes import Checklist
 from loratui.engine.runs.directory import RunDirectory
-from loratui.tui import text
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import checklist, grid_images, measured
+from loratui.tui.validation import checklist, grid_images, measured, state_words, verdict_words
+from loratui.tui.validation.applying import Applying
 from loratui.tui.validation.checklist import POINTS, SEEN
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.validation.reporting import ReportingScreen
@@ -28,7 +29,7 @@ _WIDE = 100
 """From this width on, images and parts are side by side."""
 
 
-class ValidationScreen(ReportingScreen):
+class ValidationScreen(Applying, ReportingScreen):
     """The parts and their images; on a narrow window one at a time."""
 
     CONTEXT = "validation"
@@ -42,6 +43,7 @@ class ValidationScreen(ReportingScreen):
 
     def body(self) -> ComposeResult:
         yield Line("Reading the run …", id="grid-status")
+        yield Line(id="judged")
         with Horizontal(id="validation-body"):
             with Vertical(id="answers"):
                 yield Line(id="question")
@@ -86,8 +88,9 @@ class ValidationScreen(ReportingScreen):
     def _merge(self) -> None:
         self.model.merge(self.history.grid_images)
         self._show_part()
-        self.line("heading-right").say(self._status())
-        self.line("grid-status").say(self._grid_status())
+        self._show_judgement()
+        self.line("heading-right").say(state_words.heading(self.model))
+        self.line("grid-status").say(state_words.images(self.model))
         self.refresh_bindings()
 
     # What is shown
@@ -97,8 +100,15 @@ class ValidationScreen(ReportingScreen):
         self.query_one(CheckList).show(self.model.kept)
         numbers = checklist.numbers(self.model.settings)
         self.query_one(SeenList).show(self.model.kept, {seen.id: checklist.advice(seen, **numbers) for seen in SEEN})
+        self._show_judgement()
         self.line("ticked").say(plain(f"Checklist, {len(self.model.kept.ticked)} of {len(POINTS)} ticked", "bold"))
         self._show_part()
+
+    def _show_judgement(self) -> None:
+        judged = self.model.judgement
+        self.present("judged", judged is not None)
+        if judged is not None:
+            self.line("judged").say(verdict_words.short(judged))
 
     def _show_part(self, *, anew: bool = False) -> None:
         point = self.query_one(CheckList).point
@@ -154,48 +164,6 @@ class ValidationScreen(ReportingScreen):
         if point.id == "trigger_alone" and self.model.slots:
             return "None of the prompts is the trigger alone. g adds one."
         return "No images yet for this part. g makes them."
-
-    def _status(self) -> Content:
-        if self.summary is None:
-            return Content("")
-        status = self.summary.status
-        words = {"train": "training", "validate": "making images"}.get(self.summary.job, status)
-        return plain(f"{text.STATUS_SIGNS[status]} {words}", f"bold {text.STATUS_TONES[status]}")
-
-    def _grid_status(self) -> Content:
-        if self.summary is not None and self.summary.gone:
-            return plain(f"✖ {self.summary.reason} {self.summary.advice}".rstrip(), "$error")
-        total = len({slot.path for slot in self.model.slots})
-        made = len({slot.path for slot in self.model.slots if slot.made})
-        if self.model.making:
-            return self._making_status(made, total)
-        ending = self.state.ending
-        if ending and ending.status == "failed":
-            return plain(f"✖ The images could not be made: {ending.reason} {ending.advice}", "$error")
-        if not self.model.has_file:
-            return plain("No LoRA file yet: the first comes after the first epoch.", "$warning")
-        if made < total and not self.active:
-            left = self._seconds_for(total - made)
-            return plain(f"{made} of {text.count(total, 'image')}. r makes the rest{left}; g makes others.")
-        if made:
-            return plain(f"{text.count(made, 'image')}. g makes others.", "$muted")
-        if self.active:
-            return plain("Training is running; make images when it has ended.", "$muted")
-        return Content.assemble("No images yet. ", ("g", "bold $accent"), "  chooses what to make, and makes it.")
-
-    def _making_status(self, made: int, total: int) -> Content:
-        if self.model.stopping:
-            return plain(f"Stopping: {made} of {text.number(total)} are made; r continues later.", "$warning")
-        if made == total:
-            # New images are listed only after the files were read.
-            phase = self.state.text or "Loading the base"
-            return plain(f"{phase} … It continues if you leave; x stops it.")
-        left = self._seconds_for(total - made)
-        return plain(f"Making images: {made} of {text.number(total)}{left}. It continues if you leave; x stops it.")
-
-    def _seconds_for(self, images: int) -> str:
-        seconds = self.model.image_s
-        return f", about {text.time_left(images * seconds)}" if seconds and images else ""
 
     # Keys
 
@@ -265,6 +233,14 @@ class ValidationScreen(ReportingScreen):
         else:
             point = self.query_one(CheckList).point.id
             self._keep(lambda kept: kept.toggle(point))
+
+    def use(self, best: Best) -> None:
+        """Chooses the file that an advice names, and says at which strength to use it."""
+        if self.model.kept.chosen != best.file:
+            self._keep(lambda kept: kept.choose(best.file))
+        self.loratui.tell(
+            f"{self.model.subject.files.words(best.file)} is chosen. Use it at strength {best.strength:g}; f exports it."
+        )
 
     def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
         """Changes what the person noted, and writes it."""

@@ -24,6 +24,7 @@ from loratui.tui.findings import SIGNS, TONES
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import BY_RULE, PLAN_FIELDS, Draft, changes_in_words, range_words, shown_value
+from loratui.tui.wizard.parent_of_draft import ParentOfDraft, changes_of_parent
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.measured import Measurement
     from loratui.engine.planning.plan import Plan
+    from loratui.engine.runs.parents import Parent
     from loratui.presets.schema import WhenFinished
 
 
@@ -44,6 +46,7 @@ class PlanScreen(StepScreen):
         super().__init__()
         self._machine: Accelerator | None = None
         self._measurements: Sequence[Measurement] = ()
+        self._goes_back = ParentOfDraft()
         self._problems: dict[str, str] = {}
         """Key of the field -> what is wrong with its text."""
 
@@ -149,17 +152,18 @@ class PlanScreen(StepScreen):
     def _fill(self, but: Field | None = None) -> None:
         draft = self.loratui.draft
         plan, problem = _plan(draft)
+        parent = self._goes_back.of(draft)
         for field in self.query(Field):
             planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs} if plan else {}
             by_rule = _by_rule(draft, field.key)
             shown = draft.typed.get(field.key, "" if by_rule else shown_value(draft.value(field.key)))
             field.set(field.text if field is but else shown, f"{planned.get(field.key, '–')}" if by_rule else "")
-            field.mark(_mark(draft, field.key))
+            field.mark(_mark(draft, parent, field.key))
         lines = [plain(f"✖ {problem}", "$error")]
         if plan:
             found = self._found(draft, plan)
             decides, *costs = self._costs(draft, plan) or ("",)
-            lines = [_in_short(found, decides), *_describe(draft, plan, costs), *_findings(found)]
+            lines = [_in_short(found, decides), *_describe(draft, plan, parent, costs), *_findings(found)]
             if wrong := [field.label for field in self.query(Field) if field.key in self._problems]:
                 lines.insert(0, plain(f"Not in these numbers, because invalid: {', '.join(wrong)}.", "$error"))
         self.line("plan-text").say(Content("\n").join(list(lines)))
@@ -250,9 +254,11 @@ def _without_trigger(draft: Draft) -> Iterator[Finding]:
     yield from run_checks(Case(scan, recipe.settings, recipe.preset), ("trigger_absent",)).findings
 
 
-def _mark(draft: Draft, key: str) -> str:
+def _mark(draft: Draft, parent: Parent | None, key: str) -> str:
     assert draft.recipe is not None
     ruled = _by_rule(draft, key)
+    if parent and (was := parent.before(key, draft.value(key))) is not None:
+        return f"◆ {parent.run}: {shown_value(was)}"
     if key not in draft.recipe.changed:
         return "by the rule" if ruled else ""
     before, processes = draft.preset_value(key), draft.value("training.processes")
@@ -265,10 +271,11 @@ def _by_rule(draft: Draft, key: str) -> bool:
     return key in BY_RULE and draft.value(key) == 0
 
 
-def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Content]:
+def _describe(draft: Draft, plan: Plan, parent: Parent | None, costs: Sequence[str]) -> Iterator[Content]:
     assert draft.recipe is not None
     base = text.base_name(draft.recipe.settings.base.model) or "no base chosen"
     yield Content.assemble(plain(f"The plan, preset {draft.recipe.preset}", "bold $accent"), plain(f"  {base}", "$muted"))
+    yield from changes_of_parent(parent, draft.recipe.settings)
     for line in plan.formula.split("; "):
         equation, equals, result = line.rpartition(" = ")
         yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loratui.engine.proof.notes import PART_IDS
 from loratui.engine.proof.verdict.advice import Seen, advice
 from loratui.engine.proof.verdict.axes import Measured, Reading, read_axes
 from loratui.engine.proof.verdict.best import best
+from loratui.engine.proof.verdict.marked import for_marks
 from loratui.engine.proof.verdict.rules import Rules, Weighed, reasons, rules, weigh
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ WORDS = {
     "stiff": "You saw that quality or freedom is lost.",
     "earlier": "You saw that an earlier epoch is right.",
 }
+LOOKED_AT = {id for id in PART_IDS if id != "next"}
+"""The parts that a person judges by their images."""
 GOOD_STARS = 4
 """A file with so many is good, whatever was measured."""
 
@@ -41,6 +45,10 @@ class Mark(Protocol):
 
 class Notes(Protocol):
     """What a person said about a validation."""
+
+    @property
+    def ticked(self) -> Mapping[str, float]:
+        """Part -> when it was found good."""
 
     @property
     def seen(self) -> frozenset[str]:
@@ -78,12 +86,14 @@ def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged
     axes = read_axes(found)
     weighed = weigh(axes, by)
     verdict = _said(notes, about) or _verdict(weighed, axes, by)
-    use = best(found, about.file, about.strength, chosen=notes.chosen if notes else "")
-    return {
-        "verdict": verdict,
-        "best": use,
-        "advice": advice(Seen(verdict["kind"], found, axes, about.file, about.settings, about.pulls), use),
-    }
+    liked = _most_liked(notes)
+    use = best(found, about.file, about.strength, chosen=(notes.chosen if notes else "") or liked)
+    if use is not None and notes is not None and not notes.chosen and use["file"] == liked:
+        use["reason"] = "You gave this file the most stars."
+    measured = advice(Seen(verdict["kind"], found, axes, about.file, about.settings, about.pulls), use)
+    marked = for_marks(notes.seen if notes else (), about.settings)
+    done = [one["do"] for one in measured]
+    return {"verdict": verdict, "best": use, "advice": [*(one for one in marked if one["do"] not in done), *measured]}
 
 
 def _verdict(weighed: Weighed, axes: Mapping[str, Reading], by: Rules) -> dict[str, Any]:
@@ -131,4 +141,13 @@ def _said(notes: Notes | None, about: Judged) -> dict[str, Any] | None:
         return {"kind": max(kinds, key=kinds.count), "confidence": BY_PERSON, "reasons": [WORDS[id] for id in marked]}
     if mark is not None and mark.rating >= GOOD_STARS:
         return {"kind": "good", "confidence": BY_PERSON, "reasons": [f"You gave the file {mark.rating} of 5 stars."]}
+    if notes.ticked.keys() >= LOOKED_AT:
+        return {"kind": "good", "confidence": BY_PERSON, "reasons": ["You ticked every part."]}
     return None
+
+
+def _most_liked(notes: Notes | None) -> str:
+    """The file with the most stars, if they are many and no other has as many; else empty."""
+    stars = sorted(((mark.rating, file) for file, mark in notes.files.items()) if notes else (), reverse=True)
+    first = [file for rating, file in stars if rating == stars[0][0] and rating >= GOOD_STARS]
+    return first[0] if len(first) == 1 else ""

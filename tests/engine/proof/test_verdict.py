@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from verdict_rows import EPOCHS, FINAL, curve, measured
 
-from loratui.engine.proof.notes import Checklist, FileMark
+from loratui.engine.proof.notes import PART_IDS, Checklist, FileMark
 from loratui.engine.proof.verdict.axes import AXES, Measured, Reading, read_axes
 from loratui.engine.proof.verdict.judge import Judged, judge
 from loratui.engine.proof.verdict.rules import KINDS, reasons, rules, weigh
@@ -87,6 +87,17 @@ def test_the_person_overrides() -> None:
     assert judged(Checklist(seen=frozenset({"feature"})))["verdict"]["kind"] == "good", "it says nothing of the whole"
     chosen = judged(Checklist(chosen=FINAL))
     assert chosen["best"]["reason"] == "You chose this file."
+    liked = judged(Checklist(files={FINAL: FileMark(rating=4), EPOCHS[0]: FileMark(rating=2)}))
+    assert (liked["best"]["file"], liked["best"]["reason"]) == (FINAL, "You gave this file the most stars.")
+    ticked = judged(Checklist(ticked=dict.fromkeys(PART_IDS[:-1], 1.0)), copied=0.8, variety=0.2)
+    assert ticked["verdict"] == {"kind": "good", "confidence": 0.95, "reasons": ["You ticked every part."]}
+    assert judged(Checklist(ticked={"likeness": 1.0}), copied=0.8, variety=0.2)["verdict"]["kind"] != "good"
+
+
+def test_what_the_person_marked_has_its_remedy_first() -> None:
+    found = judged(Checklist(seen=frozenset({"feature", "anatomy"})))["advice"]
+    assert [one["id"] for one in found[:2]] == ["rank_for_feature", "odd_image"]
+    assert found[0]["do"] == {"settings": {"adapter.rank": 32}}
 
 
 def test_the_best_file_is_the_last_unless_another_is_clearly_better() -> None:

@@ -178,6 +178,24 @@ def test_the_check_in_lines_chooses_rates_and_exports_a_file(home: Path, capsys:
     assert "ComfyUI: models/loras" in printed
 
 
+def test_an_advice_leads_to_the_plan_of_the_next_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    look = {"id": "hands", "change": "Look at the hands.", "why": "", "do": {"look": "Compare them in part 4."}}
+    fewer = {"id": "fewer", "change": "Fewer epochs.", "why": "It was right.", "do": {"settings": {"schedule.epochs": 6}}}
+    verdict = {"kind": "overtrained", "confidence": 0.8, "reasons": ["Images vary less."]}
+    (run.validation / "measures.json").write_text(json.dumps({"verdict": verdict, "best": None, "advice": [look, fewer]}))
+    answers = [*[""] * 12, *[""] * 7, "", "", "2", "1", *_KEEP, "n"]
+    assert _wizard(home, "3", "3", *answers).menu() == 0
+    printed = capsys.readouterr().out
+    assert "Verdict: Overtrained, 80 % sure. It learnt too much: freedom or quality is lost.\n  Images vary less." in printed
+    assert "Advice: Look at the hands.\n  You can do it: Compare them in part 4." in printed
+    assert f"Advice: Fewer epochs. It was right.\n  loratui continue {run.name} --advice fewer" in printed
+    assert f"Planned from {run.name}.\n  ◆ schedule.epochs 6  ({run.name}: 10)" in printed
+    (draft,) = list_drafts(home)
+    assert draft.changes["output.planned_from"] == str(run.path)
+
+
 def test_leaving_at_once(home: Path) -> None:
     assert _wizard(home, "3").menu() == 0
 
