@@ -42,6 +42,8 @@ class Outcome:
     """Whether this run has made steps, so what it needs was there."""
     stalled: str = ""
     """Why the supervisor ended it: it had got no further for too long."""
+    waited: str = ""
+    """Why it waited for its disk, if it did."""
     next_plan: str = ""
     """The memory plan with which the run goes on, where it ran out of GPU memory and another plan is left."""
 
@@ -150,6 +152,8 @@ def describe(outcome: Outcome) -> str:
             return f"The trainer was killed (signal {outcome.signal}), as stop --kill asks for where it does not answer."
         if outcome.oom_killed:
             return f"The trainer was killed (signal {outcome.signal}) because memory ran out."
+        if outcome.signal == signal.SIGKILL and outcome.waited:
+            return f"The trainer was killed (signal 9) while it waited for its disk: {outcome.waited}"
         if outcome.signal == signal.SIGKILL:
             return "The trainer was killed (signal 9), perhaps because memory ran out."
         how = "crashed in native code:" if outcome.signal in _CRASHES else "was ended by"

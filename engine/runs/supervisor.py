@@ -229,6 +229,7 @@ class _Supervisor:
             fault=said.error.code if said.error else "",
             worked=self._worked,
             stalled=stalled,
+            waited=said.waiting.reason if said.waiting else "",
             next_plan=said.next_plan,
         )
         self._last_words.record(

@@ -317,6 +317,8 @@ def _why_interrupted(found: Evidence) -> str:
         return "The machine was restarted while it ran." if here else f"{_ran_on(owner)}, and has been silent since."
     if owner is not None and owner.supervisor.host != lock.host_name():
         return f"{_ran_on(owner)}, which has ended."
+    if state.waiting is not None:
+        return f"Its processes ended while it waited for its disk: {state.waiting.reason}"
     if found.volume:
         return f"Its processes ended without a message. {found.volume}"
     return "Its processes ended without a message: killed, perhaps for lack of memory, or the container was restarted."

@@ -128,6 +128,7 @@ def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
         (Outcome(signal=9), "killed (signal 9), perhaps because memory ran out"),
         (Outcome(signal=9, asked="stop", killed_as_asked=True), "killed (signal 9), as stop --kill asks for"),
         (Outcome(signal=9, oom_killed=True), "because memory ran out."),
+        (Outcome(signal=9, waited="The disk is full."), "killed (signal 9) while it waited for its disk: The disk is full."),
         (Outcome(signal=11), "crashed in native code: signal 11 (SIGSEGV)"),
         (Outcome(signal=6), "crashed in native code: signal 6 (SIGABRT)"),
         (Outcome(signal=31), "was ended by signal 31 (SIGSYS)"),

@@ -94,6 +94,8 @@ def test_an_interruption_is_explained() -> None:
     assert "without a message: killed" in why(owner(), events)
     assert "Its volume is full." in why(owner(), events, volume="Its volume is full.")
     assert "memory" not in why(owner(), events, volume="Its volume is full.")
+    waits = [*events, *log("disk_waiting", reason="The disk is full.", error="ENOSPC", deletable=[])]
+    assert why(owner(), waits) == "Its processes ended while it waited for its disk: The disk is full."
     assert "never started" in why(None, [], checkpoints=CheckpointsFound())
     assert "event log is empty or damaged" in why(None, [])
     ended = [*events, *log("trainer_ended", reason="The trainer was killed (signal 9).", signal=9)]
