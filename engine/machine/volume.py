@@ -38,6 +38,10 @@ _LOCAL = frozenset(
 )
 """File systems that one kernel alone mounts, so a lock in them is seen by all of its users."""
 
+_CAP_SYS_RESOURCE = 24
+"""capabilities(7)."""
+_MOST_KEPT_BLOCKS = 4096
+"""Free blocks that ext4 gives to nobody, root included, at most a fiftieth of all (`ext4_calculate_resv_clusters`)."""
 _LEAST_BYTES = 1 << 20
 """In less, not even an event log can be trusted to grow."""
 
@@ -78,9 +82,23 @@ def volume_of(path: str | os.PathLike[str]) -> Volume | None:
         return None
     if not found.f_blocks:  # some network volumes tell no sizes
         return Volume(sys.maxsize, True, bool(found.f_flag & os.ST_RDONLY), device)
-    free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
-    names_left = not found.f_files or (found.f_ffree if os.geteuid() == 0 else found.f_favail) > 0  # some have no such count
-    return Volume(free * found.f_frsize, names_left, bool(found.f_flag & os.ST_RDONLY), device)
+    free, names = found.f_bavail, found.f_favail
+    if _uses_reserves():
+        kept = min(found.f_blocks // 50, _MOST_KEPT_BLOCKS)
+        free, names = max(free, found.f_bfree - kept), max(names, found.f_ffree)
+    return Volume(free * found.f_frsize, not found.f_files or names > 0, bool(found.f_flag & os.ST_RDONLY), device)
+
+
+@lru_cache(maxsize=1)
+def _uses_reserves(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether this process may use what a file system keeps for root; in most containers, root may not."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        found = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
+        return bool(int(found.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    except (OSError, StopIteration):
+        return True
 
 
 def trouble(folder: Path) -> str:

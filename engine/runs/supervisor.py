@@ -317,7 +317,7 @@ class _Supervisor:
             "warning",
             code="trainer_restarted",
             message=f"{describe(outcome)} It restarts {where}.",
-            remedy="" if outcome.exit_code is not None or outcome.stalled else _OFTEN_MEMORY,
+            remedy="" if outcome.exit_code is not None or outcome.stalled or outcome.waited else _OFTEN_MEMORY,
         )
 
     def _wait_before_restart(self, pause_s: float) -> None:

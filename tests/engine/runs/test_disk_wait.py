@@ -416,6 +416,25 @@ def test_a_file_system_that_cannot_replace_files_is_refused(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("uses_reserves", "blocks", "free"),
+    [
+        (False, (10_000_000, 500_000, 0), 0),
+        (True, (10_000_000, 500_000, 0), 495_904),
+        (True, (277_623, 4_096, 0), 0),  # full, as ext4 tells it to root
+        (True, (10_000_000, 500_000, 500_000), 500_000),
+    ],
+)
+def test_of_a_reserve_only_what_can_be_written_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uses_reserves: bool, blocks: tuple[int, int, int], free: int
+) -> None:
+    monkeypatch.setattr("loratui.engine.machine.volume._uses_reserves", lambda: uses_reserves)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, *blocks, 0, 0, 0, 0, 255)))
+    found = volume_of(tmp_path)
+    assert found is not None
+    assert found.free == free * 4096
+
+
 def test_a_volume_that_tells_no_sizes_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255)))
     found = volume_of(tmp_path)

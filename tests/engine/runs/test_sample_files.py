@@ -54,6 +54,8 @@ async def test_a_damaged_sample_is_not_shown(run: RunDirectory) -> None:
     path = write_sample(run, 0)
 
     class Showing(App[None]):
+        CSS = "$muted: gray;"
+
         def compose(self) -> ComposeResult:
             yield ThumbnailView()
 
