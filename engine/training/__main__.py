@@ -82,8 +82,8 @@ def _carry_out(
     if right is not None:
         right.on_folder_lost = lambda name: report.warn("folder_lost", folder=name)
     try:
+        requests.open(Inbox(run, log))  # before the first event, which may wait for the disk
         report.phase("loading", "Starting")
-        requests.open(Inbox(run, log))
         return int(_work(run, job, report, requests, world))
     except Interrupted as interrupted:
         requests.acknowledge_ending("Ended; there was nothing new to save.")

@@ -178,7 +178,9 @@ def test_a_disk_that_fails_at_some_call_changes_nothing(server: Server, kind: st
         require_as_undisturbed(server, run, answer, fault)
 
 
-@pytest.mark.parametrize(("ask", "exit_code", "share"), [("term", 143, 0.3), ("pause", 10, 0.6), ("stop", 143, 0.9)])
+@pytest.mark.parametrize(
+    ("ask", "exit_code", "share"), [("stop", 143, 0.0), ("term", 143, 0.3), ("pause", 10, 0.6), ("stop", 143, 0.9)]
+)
 def test_a_run_that_waits_for_its_disk_answers_within_four_seconds(
     server: Server, ask: str, exit_code: int, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

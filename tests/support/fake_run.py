@@ -115,13 +115,20 @@ class FakeTrainer:
         where = f"checkpoints/step-{self.step:06d}"
         self.log.append("checkpoint_written", step=self.step, image_step=2 * self.step, path=where, bytes=99, reason="asked")
 
-    def sample(self, prompt: str = PROMPTS[0], index: int = 0) -> None:
-        """A sample image."""
+    def sample(self, prompt: str = PROMPTS[0], index: int = 0, sha256: str = "") -> None:
+        """A sample image; `sha256` is told of it, whatever it is."""
         path = self.run.samples / f"step-{self.step:06d}" / f"{index:02d}.png"
         write_portrait(path, self.step / STEPS, index)
         relative = path.relative_to(self.run.path).as_posix()
         self.log.append(
-            "sample_written", step=self.step, image_step=2 * self.step, index=index, path=relative, prompt=prompt, seed=1000
+            "sample_written",
+            step=self.step,
+            image_step=2 * self.step,
+            index=index,
+            path=relative,
+            prompt=prompt,
+            seed=1000,
+            sha256=sha256,
         )
 
     def output(self, path: str = "output/anafox.safetensors", epoch: int = EPOCHS, *, final: bool = False) -> None:

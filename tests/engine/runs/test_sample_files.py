@@ -1,4 +1,4 @@
-"""A sample image that is not the one that was made is told, and not shown."""
+"""A sample image that is not the one that was made is told."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from screen_text import shows
-from textual.app import App, ComposeResult
 
 from loratui.engine.runs.damage import damaged
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.event_log import EventLog
-from loratui.engine.runs.sample_files import differs
 from loratui.engine.runs.state_file import open_state
 from loratui.engine.runs.summary import summarise
-from loratui.tui.widgets.thumbnail import ThumbnailView
 
 
 @pytest.fixture
@@ -48,18 +44,3 @@ def test_only_a_sample_with_another_hash_is_damaged(run: RunDirectory) -> None:
     harmed.mkdir()
     assert damaged(run) == ["samples/step-000004/01.png is damaged"]
     assert open_state(run)[0].sample == "samples/step-000004/02.png"
-
-
-async def test_a_damaged_sample_is_not_shown(run: RunDirectory) -> None:
-    path = write_sample(run, 0)
-
-    class Showing(App[None]):
-        CSS = "$muted: gray;"
-
-        def compose(self) -> ComposeResult:
-            yield ThumbnailView()
-
-    assert not differs(path, "")
-    async with Showing().run_test(size=(60, 10)) as pilot:
-        pilot.app.query_one(ThumbnailView).show(path, "0" * 64)
-        await shows(pilot, "00.png", "damaged: not the image that was made")

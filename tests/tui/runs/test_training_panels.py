@@ -59,6 +59,16 @@ async def test_samples_are_gone_through_by_step_and_by_prompt(home: Path) -> Non
             await shows(pilot, "step 360  newest", "samples/step-000360/01.png")
 
 
+async def test_a_damaged_sample_is_not_shown(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(90)
+        trainer.sample(sha256="0" * 64)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=WIDE) as pilot:
+            await shows(pilot, "00.png", "damaged: not the image")
+
+
 async def test_the_wall_shows_prompts_against_steps_and_goes_away_again(home: Path) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:
