@@ -123,8 +123,8 @@ def _follow(run: RunDirectory, world: World, requests: ControlQueue) -> int:
         return 0
     except Exception as error:
         traceback.print_exc()
-        if isinstance(error, together.LeftAloneError):
-            return together.LEFT_ALONE
+        if isinstance(error, together.LeftAloneError):  # a stop may end the writer while it loads
+            return 0 if together.has_ended(run) else together.LEFT_ALONE
         code, message, remedy = explain(error)
         failed = error.told if isinstance(error, MemoryPlanFailedError) else None
         together.leave_words(code, hidden(message), hidden(remedy), failed)

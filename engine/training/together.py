@@ -26,6 +26,7 @@ from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs import control, fence, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
+from loratui.engine.runs.events import last_events
 from loratui.engine.runs.outcomes import MOST_RESTARTS, Outcome, Restart, decide, words_of
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.when_finished import start as when_finished
@@ -241,6 +242,12 @@ def finish(run: RunDirectory, held: lock.RunLock, code: int) -> int:
     except OSError as error:
         print(f"What was chosen for the end of the run was not begun: {error}", file=sys.stderr, flush=True)
     return code if end.status == "failed" else 0
+
+
+def has_ended(run: RunDirectory) -> bool:
+    """Whether the writer of a run that torchrun trains has said its last word, and no failure: nothing is to be started again."""
+    told = [event for event in last_events(run.events) if event.type != "action"]
+    return not started_here() and bool(told) and told[-1].type == "run_finished" and told[-1].text("status") != "failed"
 
 
 def leave_words(code: ExitCode, message: str, remedy: str, plan_failed: Mapping[str, str] | None = None) -> None:

@@ -276,6 +276,7 @@ def test_a_run_that_torchrun_trains_has_a_last_word_and_what_was_chosen_follows(
     state = read_state(run)
     assert (state.ending.status if state.ending else "") == status
     assert begun == ([status] if status else [])
+    assert together.has_ended(run) == (returned == 0), "then the others end well too"
     held.release()
 
 
