@@ -35,10 +35,17 @@ class Shown:
 
 
 def model_card(
-    name: str, repo: str, settings: Settings, recipe: Recipe, strength: float, images: Sequence[Shown], private: Private
+    name: str,
+    repo: str,
+    settings: Settings,
+    recipe: Recipe | None,
+    strength: float,
+    images: Sequence[Shown],
+    private: Private,
 ) -> str:
-    """The content of README.md for `NAME.safetensors` in `repo`; `private` cleans what is told."""
-    base = place(recipe.settings.base.model)
+    """The content of README.md for `NAME.safetensors` in `repo`; `private` cleans what is told. Without a recipe the file was trained
+    elsewhere, and nothing is known of its training."""
+    base = place((recipe.settings if recipe else settings).base.model)
     told = settings.dataset if settings.output.trigger_in_metadata else None
     words = " ".join(word for word in (told.trigger, told.class_word) if word) if told else ""
     head = "\n".join(_front(base, settings, words, images, private))
@@ -48,11 +55,11 @@ def model_card(
             for part in (
                 f"---\n{head}\n---",
                 f"# {name}",
-                f"A LoRA for {families.family(settings.base.family).long_title}, trained with loratui on {_code(base)}.",
+                f"A LoRA for {families.family(settings.base.family).long_title}, {'trained with loratui' if recipe else 'tried'} on {_code(base)}.",
                 "<Gallery />" if images else "",
                 f"## Trigger\n\nUse {_code(words)} in the prompt." if words else "",
                 f"## Use\n\nDownload `{name}.safetensors`; strength {strength:g} is a good start.{_snippet(name, repo, base, strength)}",
-                f"## Training\n\n| setting | value |\n|---|---|\n{_rows(settings, recipe, private)}",
+                f"## Training\n\n| setting | value |\n|---|---|\n{_rows(settings, recipe, private)}" if recipe else "",
                 f"## Licence\n\n{licence_note(settings)}",
             )
             if part

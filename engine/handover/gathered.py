@@ -25,6 +25,7 @@ from loratui.engine.proof.report import latest
 from loratui.engine.proof.told import PART_TITLES, figures, sentence
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.history import RunHistory
+from loratui.engine.runs.lineage import is_imported, lineage_of
 from loratui.engine.runs.lora_files import LoraFiles, lora_files
 from loratui.engine.runs.records import Image
 from loratui.engine.untrusted import finite
@@ -94,7 +95,7 @@ class Gathered:
     notes: tuple[str, ...] = ()
     """What the person ticked, rated and wrote."""
     settings: Mapping[str, Sequence[Setting]] = field(default_factory=dict)
-    """By section."""
+    """By section; empty for a LoRA file that was trained elsewhere."""
     warnings: tuple[str, ...] = ()
     made_with: str = ""
 
@@ -125,12 +126,12 @@ def gather(run: RunDirectory, *, photos: bool) -> Gathered:
         grids=tuple(shown),
         left_out=left_out,
         pairs=_pairs(made, trained, parts) if photos else (),
-        parts=tuple(_part(part, private) for part in parts if part["measures"]),
+        parts=tuple(_part(part, private) for part in parts if part["measures"] and _says_something(part)),
         notes=tuple(private.text(note) for note in _notes(read_checklist(run.validation / "checklist.json"), files)),
         charts=tuple(
             chart for chart in (curves.loss_chart(history.losses), curves.held_out_chart(history.held_out)) if chart is not None
         ),
-        settings=_told(settings, recipe, private),
+        settings={} if is_imported(run) else _told(settings, recipe, private),
         warnings=tuple(private.text(warning.sentence) for warning in history.state.warnings),
         made_with=f"loratui {version('loratui')}",
     )
@@ -193,23 +194,26 @@ def _notes(kept: Checklist, files: LoraFiles) -> list[str]:
 def _facts(
     run: RunDirectory, history: RunHistory, recipe: Recipe, settings: Settings, files: LoraFiles, private: Private
 ) -> tuple[tuple[str, str], ...]:
-    state, family = history.state, families.family(settings.base.family)
+    state, family, began = history.state, families.family(settings.base.family), lineage_of(run)
     steps = f"{words.number(state.step)} of {words.count(state.optimizer_steps, 'optimizer step')}"
+    steps += f", {words.count(state.images, 'image')}, epoch {state.epoch} of {state.epochs}"
+    adapter = f"{settings.adapter.kind}, rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}"
+    own = [("Preset", recipe.preset), ("Trained", steps if state.started else ""), ("Adapter", adapter)]
     rows = [
         ("Trigger", settings.dataset.trigger),
         ("Class word", settings.dataset.class_word),
         ("Base", f"{place(recipe.settings.base.model)} ({family.long_title})"),
-        ("Preset", recipe.preset),
-        (
-            "Trained",
-            f"{steps}, {words.count(state.images, 'image')}, epoch {state.epoch} of {state.epochs}" if state.started else "",
-        ),
-        ("Adapter", f"{settings.adapter.kind}, rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}"),
+        *(() if is_imported(run) else own),
+        ("Begins", began.words if began is not None else ""),
         ("Device", state.device),
         ("Began", time.strftime("%Y-%m-%d", time.gmtime(run.created())) if run.created() else ""),
         ("LoRA files", words.count(len(files.all), "file")),
     ]
     return tuple((label, private.text(value)) for label, value in rows if value)
+
+
+def _says_something(part: Mapping[str, Any]) -> bool:
+    return bool(part["images"]) or any(row["value"] is not None for row in part["measures"])
 
 
 def _part(part: Mapping[str, Any], private: Private) -> PartShown:

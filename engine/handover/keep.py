@@ -17,6 +17,7 @@ from loratui.engine.handover.shots import shots_of
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lineage import is_imported
 from loratui.engine.runs.lora_files import LoraFiles, chosen_name, file_name, lora_files
 from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.presets.schema import Settings
@@ -91,7 +92,7 @@ def keep(run: RunDirectory, settings: Settings, wanted: Keep) -> Kept:
     for source, target in copied:
         copy(source, target)
     strength = strength_of(run, settings, wanted.file)
-    durable.write_new(card, json.dumps(noted(settings, strength), indent=2).encode("ascii"))
+    durable.write_new(card, json.dumps(noted(settings, strength, made_here=not is_imported(run)), indent=2).encode("ascii"))
     missing = _preview(run, settings, wanted.file, strength, preview)
     beside = [target for _, target in copied] + [card, *([] if missing else [preview])]
     return Kept(path, tuple(beside), places, missing)
@@ -122,13 +123,13 @@ def strength_of(run: RunDirectory, settings: Settings, file: str) -> float:
     return best.strength if best is not None and best.file == file else settings.validation.likely_strength
 
 
-def noted(settings: Settings, strength: float) -> dict[str, Any]:
-    """What Automatic1111 and Forge show of the file, by the names of their own editor of such notes."""
+def noted(settings: Settings, strength: float, *, made_here: bool) -> dict[str, Any]:
+    """What Automatic1111 and Forge show of the file, by the names of their own editor of such notes. `made_here`: trained by loratui."""
     dataset, family = settings.dataset, families.family(settings.base.family)
     told = settings.output.trigger_in_metadata
     words = " ".join(word for word in (dataset.trigger, dataset.class_word) if word)
     return {
-        "description": f"{family.title} LoRA, made with loratui on {place(settings.base.model)}.",
+        "description": f"{family.title} LoRA, {'made with loratui' if made_here else 'tried'} on {place(settings.base.model)}.",
         "sd version": family.lora.webui_version,
         "activation text": words if told else "",
         "preferred weight": strength,

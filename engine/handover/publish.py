@@ -17,6 +17,7 @@ from loratui.engine.machine.hub_cache import parse_id
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lineage import is_imported
 from loratui.engine.runs.lora_files import chosen_name, file_name
 from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.engine.runs.when_finished.copying import differing
@@ -60,7 +61,7 @@ def prepare(run: RunDirectory, file: str, name: str, repo: str, staging: Path, *
     if named is None or named.file:
         raise UsageError(f"{repo}: not a name of a repository.", "Names look like owner/name.")
     contents.require_sound(run.path)
-    settings, recipe = read_recipe(run.effective).settings, read_recipe(run.recipe)
+    settings, recipe = read_recipe(run.effective).settings, None if is_imported(run) else read_recipe(run.recipe)
     source, own = run.inside(file), chosen_name(name) or Path(file).stem
     require_as_saved(source)
     if not hub.has_token():

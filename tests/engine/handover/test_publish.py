@@ -88,6 +88,12 @@ def test_a_licence_is_claimed_only_where_the_bases_is_known(model: str, family: 
     assert made.data.to_dict().get("base_model") == (model if "/" in model and not model.startswith("/") else None)
 
 
+def test_a_file_that_was_trained_elsewhere_has_no_settings_in_its_card() -> None:
+    made = ModelCard(model_card("ana", "me/ana", Settings(), None, 1.0, [], Private()))
+    assert "trained" not in str(made)
+    assert "| setting |" not in str(made)
+
+
 def test_a_trigger_that_is_in_no_metadata_is_in_no_card() -> None:
     assert "anafox" not in str(card({"output.trigger_in_metadata": False}))
 
