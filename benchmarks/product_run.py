@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -88,6 +89,15 @@ def kill_in_the_middle(
                 _kill(run, supervisor)
                 return int(last)
     return None
+
+
+def end_processes(run: Path) -> None:
+    """Kills what works on a run, if anything does."""
+    from loratui.engine.runs.lock import read_owner
+
+    if read_owner(run / "run.lock") is not None:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            _kill(run, supervisor=True)
 
 
 def _kill(run: Path, supervisor: bool) -> None:

@@ -46,19 +46,20 @@ class Case:
         """Of its folder."""
         return f"{self.family}-{self.seed}-{self.kind}"
 
-    def settings(self, exposures: int, rate: float) -> dict[str, str]:
+    def settings(self, exposures: int) -> dict[str, str]:
         """What differs from the demo's preset; a good run shows each image `exposures` times."""
-        shown = max(EPOCHS, round(exposures * TIMES.get(self.kind, 1)))
+        shown = max(1, round(exposures * TIMES.get(self.kind, 1)))
+        repeats = max(1, shown // EPOCHS)
         return {
             "schedule.exposures": str(shown),
-            "schedule.repeats": str(shown // EPOCHS),
-            "schedule.exposures_wanted": f"{EPOCHS},{10 * exposures}",
-            "optimizer.learning_rate": str(rate),
+            "schedule.repeats": str(repeats),
+            "schedule.exposures_wanted": f"1,{10 * exposures}",
             "training.seed": str(41 + self.seed),
             "samples.every_image_steps": str(shown * IMAGES),
             "samples.before_training": "false",
             "samples.seed": str(1000 * self.seed),
             "memory.compile": "off",
+            "memory.threads": "1",
         }
 
 

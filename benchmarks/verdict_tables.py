@@ -1,4 +1,4 @@
-"""Judges runs whose verdict is known again from what was measured of them, and prints how often the rules are right."""
+"""Judges runs whose verdict is known again from what was measured of them, and says how often the rules are right."""
 
 from __future__ import annotations
 
@@ -6,50 +6,73 @@ import itertools
 import json
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.proof.verdict.axes import Measured, read_axes
-from loratui.engine.proof.verdict.judge import Judged, judge
+from loratui.engine.proof.verdict.axes import Measured, Reading, read_axes
+from loratui.engine.proof.verdict.best import best
+from loratui.engine.proof.verdict.rules import Rules, rules, weigh
 
 Line = Mapping[str, Any]
-BOUNDS = (0.0, 0.6, 0.8, 0.9, 0.97, 1.01)
+KEPT = Path(__file__).parent / "results" / "verdicts" / "runs.jsonl"
+"""The axes of the runs that were measured, for the page and the tests."""
+BOUNDS = (0.0, 0.7, 0.9, 0.97, 1.01)
 """Of the confidences that are told together."""
 
 
-def judge_again(paths: Sequence[Path], *, as_json: bool) -> int:
-    """Prints the tables of these files' runs."""
-    lines = [line for path in paths for line in _lines(path)]
-    found = [judged(line) for line in lines]
+def read_lines(paths: Iterable[Path]) -> list[Line]:
+    """The runs of files; a last line that was cut off is none."""
+    texts = [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
+    return [json.loads(line) for text in texts for line in text.splitlines() if line.endswith("}")]
+
+
+def judge_again(paths: Sequence[Path], *, as_json: bool, keep: bool) -> int:
+    """Prints the tables of these files' runs, by the rules of now."""
+    rows = [compact(line) if "measures" in line else line for line in read_lines(paths)]
+    found = [judged(row) for row in rows]
+    if keep:
+        KEPT.parent.mkdir(parents=True, exist_ok=True)
+        ordered = sorted(rows, key=lambda row: str(row["name"]))
+        KEPT.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in ordered), encoding="utf-8")
     if as_json:
         print(json.dumps({"runs": found, **summary(found)}))
         return 0
-    for one in found:
+    for row, one in zip(rows, found, strict=True):
         mark = " " if one["right"] else "!"
-        print(f"{mark} {one['name']:24} {one['kind']:13} {one['confidence']:.2f}  {one['axes']}")
+        axes = " ".join(f"{name} {value:.2f}" for name, (value, _) in row["axes"].items())
+        print(f"{mark} {one['name']:24} {one['kind']:13} {one['confidence']:.2f} {one['kept'] or '':6} {axes}")
     print(json.dumps(summary(found), indent=1))
     return 0
 
 
-def judged(line: Line) -> dict[str, Any]:
-    """A run's verdict, by the rules of now."""
+def compact(line: Line) -> dict[str, Any]:
+    """What is kept of a run: its axes, and how good the recommended file is."""
     measures = line["measures"]
-    said = judge(measures["parts"], None, Judged(measures["file"], measures["strength"]))
-    axes = {name: round(reading.value, 3) for name, reading in read_axes(Measured(measures["parts"])).items()}
-    verdict, best = said["verdict"], said["best"]
-    row = {"name": line["name"], "case": line["kind"], "family": line["family"], "expected": line["expected"], "axes": axes}
-    row |= {"kind": verdict["kind"], "confidence": verdict["confidence"], "reasons": verdict["reasons"], "best": best}
-    return row | {"right": verdict["kind"] == line["expected"], "kept": share_of_best(line, best)}
+    measured = Measured(measures["parts"], usual=measures["strength"])
+    axes = {name: [round(one.value, 4), round(one.spread, 4)] for name, one in read_axes(measured).items()}
+    row = {name: line[name] for name in ("name", "family", "seed", "kind", "expected", "share")}
+    use = best(measured, measures["file"], measures["strength"])
+    return row | {"axes": axes, "kept": share_of_best(line, use)}
 
 
-def share_of_best(line: Line, best: Mapping[str, Any] | None) -> float | None:
+def share_of_best(line: Line, use: Mapping[str, Any] | None) -> float | None:
     """The score of the recommended file and strength, as a share of the exhaustive best; None where it was not looked at."""
     cells = line.get("exhaustive", {}).get("cells", [])
-    if best is None or not cells:
+    if use is None or not cells:
         return None
-    own = [cell["score"] for cell in cells if (cell["file"], cell["strength"]) == (best["file"], best["strength"])]
+    own = [cell["score"] for cell in cells if (cell["file"], cell["strength"]) == (use["file"], use["strength"])]
     return round(own[0] / max(cell["score"] for cell in cells), 4) if own else None
+
+
+def judged(row: Line, by: Rules | None = None) -> dict[str, Any]:
+    """A run's verdict."""
+    by = by or rules()
+    weighed = weigh({name: Reading(*values) for name, values in row["axes"].items()}, by)
+    confidence = weighed.chances[weighed.kind]
+    kind = weighed.kind if confidence >= by.least else "unclear"
+    told = {"name": row["name"], "case": row["kind"], "family": row["family"], "expected": row["expected"]}
+    return told | {"kind": kind, "confidence": round(confidence, 3), "right": kind == row["expected"], "kept": row["kept"]}
 
 
 def summary(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -59,12 +82,19 @@ def summary(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "right": {case: f"{sum(one['right'] for one in rows)} of {len(rows)}" for case, rows in cases.items()},
         "called": {case: dict(Counter(one["kind"] for one in rows)) for case, rows in cases.items()},
-        "confidence": _calibration(found),
-        "share_of_best": {"least": min(kept), "median": round(statistics.median(kept), 4), "runs": len(kept)} if kept else None,
+        "confidence": calibration(found),
+        "share_of_best": {
+            "least": min(kept),
+            "median": round(statistics.median(kept), 4),
+            "within_5_percent": sum(k >= 0.95 for k in kept),
+            "runs": len(kept),
+        }
+        if kept
+        else None,
     }
 
 
-def _calibration(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def calibration(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How often verdicts of about one confidence are right; an unclear one claims nothing."""
     rows = []
     for low, high in itertools.pairwise(BOUNDS):
@@ -73,7 +103,3 @@ def _calibration(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             stated, right = statistics.fmean(one["confidence"] for one in some), statistics.fmean(one["right"] for one in some)
             rows.append({"from": low, "verdicts": len(some), "stated": round(stated, 3), "right": round(right, 3)})
     return rows
-
-
-def _lines(path: Path) -> list[Line]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]

@@ -1,8 +1,8 @@
 """Trains LoRAs whose verdict is known, validates them, and compares the verdicts.
 
     python benchmarks/verdicts.py [--out verdicts.jsonl] [--families flux sdxl sd15] [--seeds 1 2 3 4 5] [--kinds good tenth …]
-        [--device auto] [--at-once 2] [--seconds 600] [--share 1] [--exhaustive 10] [--work DIR]
-    python benchmarks/verdicts.py --judge verdicts.jsonl [--json]
+        [--device auto] [--at-once 2] [--seconds 600] [--share 1] [--exhaustive 10] [--work DIR] [--done FILE …]
+    python benchmarks/verdicts.py --judge verdicts.jsonl … [--keep] [--json]
 
 On each family's embedded base and for each seed, another invented person and other draws: a good run, a tenth of its steps, ten times
 its steps, one image 18 times, captions with another trigger, shuffled captions, and two people mixed. `loratui train` and `loratui validate`
@@ -33,16 +33,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from machine_facts import facts
-from product_run import LORATUI, runs_in, sets
+from product_run import LORATUI, end_processes, runs_in, sets
 from verdict_cases import EXPECTED, Case, person_of, write_dataset
+from verdict_tables import judge_again, read_lines
 
 from loratui.presets.bases import DEMO_TRIGGER
 
-RECIPES = {"sd15": ("demo", 50, 1e-3), "sdxl": ("demo:sdxl", 50, 1e-3), "flux": ("demo:flux", 50, 2e-3)}
-"""Family -> preset, exposures and learning rate of a good run: half of the demo's steps on SD1.5, at twice its rate."""
-SEEDS = 3
-"""Of the validation."""
-STRENGTHS = "0,0.5,0.8,1,1.25,1.5"
+RECIPES = {"sd15": ("demo", 100), "sdxl": ("demo:sdxl", 50), "flux": ("demo:flux", 50)}
+"""Family -> preset and exposures of a good run: the demo's."""
 KEEPABLE = ("good", "tenth", "tenfold")
 """Runs of which a file is to be kept."""
 LONGEST_S = 7200.0
@@ -66,14 +64,16 @@ def main() -> int:
         "--exhaustive", type=int, default=10, metavar="FILES", help="files of a run that are all looked at; 0: none"
     )
     parser.add_argument("--work", type=Path, help="folder for the runs, kept; without it they are deleted")
+    parser.add_argument(
+        "--done", nargs="+", type=Path, default=[], metavar="FILE", help="files of earlier runs, which are not made again"
+    )
     parser.add_argument("--judge", nargs="+", type=Path, metavar="FILE", help="judge what these files hold, and train nothing")
+    parser.add_argument("--keep", action="store_true", help="with --judge: keep their axes in benchmarks/results/verdicts")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.judge:
-        from verdict_tables import judge_again
-
-        return judge_again(args.judge, as_json=args.json)
-    done = {line["name"] for line in read_lines(args.out)}
+        return judge_again(args.judge, as_json=args.json, keep=args.keep)
+    done = {line["name"] for line in read_lines([args.out, *args.done])}
     # Seeds first: what is cut off leaves whole rounds. The long runs of a round begin first.
     cases = [
         case
@@ -87,6 +87,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         Maker(args, work).make_all(cases)
+    print(f"{len(read_lines([args.out]))} runs in {args.out}", flush=True)
     return 0
 
 
@@ -109,6 +110,8 @@ class Maker:
         try:
             line = self._make(case)
         except OutOfTime:
+            for run in runs_in(self._work / case.name / "home"):
+                end_processes(run)
             print(f"{case.name}: cut off", flush=True)
             return
         except RuntimeError as error:  # told, and the others go on
@@ -123,22 +126,21 @@ class Maker:
     def _make(self, case: Case) -> dict[str, Any]:
         """Trains and validates a case."""
         args, place = self._args, self._work / case.name
-        preset, exposures, rate = RECIPES[case.family]
+        preset, exposures = RECIPES[case.family]
         home, images = place / "home", place / "images"
         if not images.is_dir():
             write_dataset(case, images)
         run = next(iter(runs_in(home)), None)
         if run is None or not any((run / "output").glob("*.safetensors")) or not (place / "trained").is_file():
             shutil.rmtree(home, ignore_errors=True)
-            settings = case.settings(max(10, round(exposures * args.share)), rate)
+            settings = case.settings(max(10, round(exposures * args.share)))
             if args.device == "cpu":
-                settings |= {"memory.device": "cpu", "memory.threads": "1"}
+                settings |= {"memory.device": "cpu"}
             words = ("--preset", preset, "--trigger", DEMO_TRIGGER, "--class", person_of(case).sex, "--yes", "--wait")
             self._run([*LORATUI, "train", str(images), *words, *sets(settings), "--home", str(home)])
             (run,) = runs_in(home)
             (place / "trained").touch()
-        words = ("--seeds", str(SEEDS), "--strengths", STRENGTHS, "--wait")
-        self._run([*LORATUI, "validate", str(run), *words, "--home", str(home)])
+        self._run([*LORATUI, "validate", str(run), "--wait", "--home", str(home)])
         measures = json.loads((run / "validation" / "measures.json").read_text(encoding="utf-8"))
         for part in measures["parts"]:
             part["images"] = []
@@ -170,19 +172,6 @@ class Maker:
                 said.seek(0)
                 raise RuntimeError(f"{' '.join(words[:6])} ended with {child.returncode}: {said.read()[-1500:].decode()}")
         return out.decode()
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The runs of a file; a last line that was cut off is none."""
-    if not path.is_file():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            print(f"{path}: a line is cut off; its run is made again")
-    return found
 
 
 if __name__ == "__main__":

@@ -202,3 +202,18 @@ def test_number_formats_are_compared_at_equal_seeds(tmp_path: Path) -> None:
     assert [len(one["losses"]) for one in found.values()] == [36] * 3
     assert found["bf16"]["lora_differs"] == 0 < found["int8"]["lora_differs"] < found["seed"]["lora_differs"]
     assert found["int8"]["losses_differ"][0] < 0.05
+
+
+@pytest.mark.long
+def test_runs_of_a_known_verdict_are_trained_validated_and_judged(tmp_path: Path) -> None:
+    kinds = {"tenth": "undertrained", "one_image": "memorised", "wrong_trigger": "wrong_data", "two_people": "wrong_data"}
+    where = ["--families", "flux", "--seeds", "1", "--device", "cpu", "--at-once", "2", "--share", "0.3", "--exhaustive", "2"]
+    command = [sys.executable, str(BENCHMARKS / "verdicts.py"), *where, "--out", str(tmp_path / "found.jsonl")]
+    done = subprocess.run([*command, "--kinds", *kinds], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert {line["kind"]: line["measures"]["verdict"]["kind"] for line in lines} == kinds
+    (tenth,) = [line for line in lines if line["kind"] == "tenth"]
+    assert {cell["strength"] for cell in tenth["exhaustive"]["cells"]} == {0.5, 0.8, 1.0, 1.25, 1.5}
+    again = subprocess.run([*command, "--kinds", *kinds], capture_output=True, text=True, check=True)
+    assert again.stdout.startswith("0 runs to make, 4 there")

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from loratui.engine.proof.against_base import NO_BASE
-from loratui.engine.proof.losses import Pair, drop
+from loratui.engine.proof.losses import LEVELS, Pair, Row, drop
 from loratui.engine.proof.photos import NO_LOSSES
 from loratui.engine.proof.protocol import GONE, References, Shot, Value, by_seed
 
 _NOTHING = 1e-3
+_NOISY = 2
+"""Levels from here on are noisy: there the subject is settled, before them fine detail."""
 _LITTLE = 0.02
 """Share of the loss below which hardly anything is learnt."""
 _MOSTLY, _HARDLY = 0.6, 0.3
@@ -27,6 +29,11 @@ def _of_file(images: Sequence[Shot], references: References) -> Mapping[str, Pai
     """The losses with the images' file, where they are known at their strength."""
     first = images[0]
     return references.losses.of_file.get(first.file, {}) if first.strength == references.losses.strength else {}
+
+
+def _by_level(pairs: Sequence[tuple[Row, Row]]) -> list[float]:
+    """The mean drop at each level of noise."""
+    return [statistics.fmean(drop(old[at : at + 1], new[at : at + 1]) for old, new in pairs) for at in range(len(LEVELS))]
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,7 @@ class Learnt:
         if not drops:
             return Value.not_known("It is measured at the usual strength, of a few files.")
         value = statistics.fmean(drops.values())
-        levels = [
-            statistics.fmean(1 - pair.own[at] / references.losses.photos[name].own[at] for name, pair in found.items())
-            for at in range(4)
-        ]
+        levels = _by_level([(references.losses.photos[name].own, found[name].own) for name in drops])
         means = "the photos are learnt" if value >= _LITTLE else "hardly anything is learnt"
         more = {"levels": [round(one, 4) for one in levels], "photos": {name: round(one, 4) for name, one in drops.items()}}
         return Value(value, figure=f"{value:.1%} less loss", means=means, more=more)
@@ -83,17 +87,15 @@ class Mirrored:
     def of(self, images: Sequence[Shot], references: References) -> Value:
         """The mean over the photos."""
         base, found = references.losses.photos, _of_file(images, references)
-        own = [drop(base[name].own, pair.own) for name, pair in found.items() if name in base]
-        other = [drop(base[name].other, pair.other) for name, pair in found.items() if name in base]
-        if not own:
+        pairs = [(base[name], pair) for name, pair in found.items() if name in base]
+        if not pairs:
             return Value.not_known("It is measured at the usual strength, of a few files.")
-        learnt, mirrored = statistics.fmean(own), statistics.fmean(other)
-        if learnt <= _NOTHING:
+        own = statistics.fmean(drop(before.own[_NOISY:], pair.own[_NOISY:]) for before, pair in pairs)
+        levels = _by_level([(before.other, pair.other) for before, pair in pairs])
+        mirrored = statistics.fmean(levels[_NOISY:])
+        if own <= _NOTHING:
             return Value.not_known("The LoRA has learnt too little of the photos.")
-        levels = [
-            statistics.fmean(1 - pair.other[at] / base[name].other[at] for name, pair in found.items()) for at in range(4)
-        ]
-        share = mirrored / learnt
+        share = mirrored / own
         means = (
             "the subject"
             if share >= _MOSTLY
@@ -188,7 +190,11 @@ class Followed:
         ratio = value / base
         means = "as the base follows it" if ratio >= _FOLLOWED else "less" if ratio >= _MOSTLY else "far less"
         figure = f"{ratio:.2f} of the base's"
-        return Value(value, spread, base, figure=figure, means=means, images=each, more={"ratio": round(ratio, 4)})
+        photos = [drop(pair.other, pair.own) for pair in references.losses.alone.values()]
+        of_photos = (
+            {"of_photos": round(value / statistics.fmean(photos), 4)} if photos and statistics.fmean(photos) > _NOTHING else {}
+        )
+        return Value(value, spread, base, figure=figure, means=means, images=each, more={"ratio": round(ratio, 4), **of_photos})
 
 
 def _distance(one: Shot, other: Shot) -> float:

@@ -31,6 +31,8 @@ class Losses:
     strength: float = 1.0
     captions: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     """By photo: the base's loss with its caption, and with that of another photo."""
+    alone: Mapping[str, Pair] = field(default_factory=dict)
+    """By photo: the base's loss with its caption, and with a text that names the class alone."""
     prompts: Mapping[str, Pair] = field(default_factory=dict)
     """By image: the base's loss with its prompt, and with one that names the class alone."""
 

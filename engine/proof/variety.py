@@ -50,20 +50,30 @@ class Variety:
             return Value.not_known("There is one seed for each prompt. Variety needs at least two.")
         value = statistics.fmean(of_seed.values())
         spread = statistics.stdev(of_seed.values())
-        base = self._of_base(by_prompt, references)
+        base, ratio = self._of_base(by_prompt, references)
         if base is None:
             return Value(value, spread, figure=f"{value:.3f}", means=_alone(value), unknown=NO_BASE)
-        if base <= SAME / 2:
+        if ratio is None:
             return Value(value, spread, base, figure=f"{value:.3f}", means="the base's images do not differ either")
-        ratio = value / base
         means = _alone(value) or _against(ratio)
         more = {"ratio": round(ratio, 4)}
         return Value(value, spread, base, figure=f"{ratio:.2f} of the base's", means=means, more=more)
 
-    def _of_base(self, by_prompt: dict[str, list[Shot]], references: References) -> float | None:
-        same = [references.base[shot.key] for shots in by_prompt.values() for shot in shots if shot.key in references.base]
-        found = _distances(_by_prompt(same))
-        return statistics.fmean(found.values()) if found else None
+    def _of_base(self, by_prompt: dict[str, list[Shot]], references: References) -> tuple[float | None, float | None]:
+        """The base's over the same prompts and seeds, and the mean share of it that the images of each prompt have: a prompt that
+        leaves much open must not count more."""
+        bases = {
+            prompt: [references.base[s.key] for s in shots if s.key in references.base] for prompt, shots in by_prompt.items()
+        }
+        found = _distances(_by_prompt([bare for shots in bases.values() for bare in shots]))
+        if not found:
+            return None, None
+        shares = []
+        for prompt, shots in by_prompt.items():
+            own, bare = _distances({prompt: shots}), _distances(_by_prompt(bases[prompt]))
+            if own and bare and (base := statistics.fmean(bare.values())) > SAME / 2:
+                shares.append(statistics.fmean(own.values()) / base)
+        return statistics.fmean(found.values()), statistics.fmean(shares) if shares else None
 
 
 def _by_prompt(images: Sequence[Shot]) -> dict[str, list[Shot]]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.engine.proof.verdict.axes import Measured, Reading
 from loratui.engine.runs.image_losses import Pull
-from loratui.engine.words import count, listed, short
+from loratui.engine.words import are, count, listed, short
 
 if TYPE_CHECKING:
     from loratui.presets.schema import Settings
 
 Advice = dict[str, Any]
+NOTHING = 0.03
+"""Change, as a share of the distance between seeds, up to which a LoRA does nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ def _longer(seen: Seen) -> Iterator[Advice]:
     epochs = settings.schedule.epochs if settings else 0
     likeness = axes.get("likeness")
     far = likeness is None or likeness.value < 0.5
+    change = axes.get("change")
+    if change is not None and change.value < NOTHING:
+        look = "Check that the file is of this base, and that the learning rate is not 0."
+        yield _advice("does_nothing", look, "The images are the base's: the LoRA does nothing.", look=look)
     if epochs:
         more = epochs if far else max(1, round(epochs / 5))
         yield _advice(
@@ -79,7 +85,7 @@ def _longer(seen: Seen) -> Iterator[Advice]:
     if settings and far:
         rate = settings.optimizer.learning_rate
         why = "The images hardly differ from the base's."
-        if (change := axes.get("change")) and change.value < 0.2:
+        if change is not None and change.value < 0.2:
             yield _advice(
                 "higher_rate",
                 f"Learning rate {short(rate)} → {short(2 * rate)}.",
@@ -117,7 +123,7 @@ def _less_by_heart(seen: Seen) -> Iterator[Advice]:
         yield _advice("leave_out_alike", f"Leave out {count(len(surplus), 'near-duplicate')}.", why, leave_out=surplus)
     if isinstance(left, int) and left < 10:
         look = "Add photos with other clothes, places, light and poses."
-        yield _advice("add_photos", look, f"Only {count(left, 'photo')} differ.", look=look)
+        yield _advice("add_photos", look, f"Only {are(left, 'photo')} left without near-duplicates.", look=look)
     if settings and settings.schedule.epochs > 1 and not surplus:
         epochs = settings.schedule.epochs
         fewer = max(1, epochs // 2)

@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 from loratui.engine.runs.held_out import HeldOut
 from loratui.engine.untrusted import finite
 
+HALF = 0.6
+"""Share of the usual strength up to which one is about half of it."""
 LATE = 0.7
 """Share of the steps after which a gain is a late one."""
 _COPIES = {"copy_layout": "copies", "copy_hash": "copies", "copy_face": "share_above"}
 """Measure -> its share of copies."""
+_LEAST_GAIN = 0.003
+"""Share of the loss below which captions tell the base too little to be a unit."""
 _LEAST_WAY = 0.03
 """Similarity that the photos' own must be above the base's: else the base is as like, and likeness says nothing."""
 
@@ -45,6 +49,8 @@ class Measured:
 
     parts: Sequence[Mapping[str, Any]]
     held_out: Sequence[HeldOut] = ()
+    usual: float = 1.0
+    """Strength at which the file is meant to be used."""
 
     def row(self, part: str, id: str) -> Mapping[str, Any]:
         """A measure of a part; empty if it is not there or unknown."""
@@ -91,6 +97,17 @@ def _stronger(found: Measured) -> Reading | None:
         return None
     most = max(point.value or 0.0 for point in points)
     return Reading((most - usual) / (found.way[1] - found.way[0]))
+
+
+def _half(found: Measured) -> Reading | None:
+    """Where the likeness lies at about half of the usual strength."""
+    usual = found.usual
+    points = [point for point in found.curve("strength", "likeness") if 0 < point.strength <= HALF * usual]
+    if not points:
+        return None
+    point = max(points, key=lambda one: one.strength)
+    at = found.along(point.value or 0.0)
+    return None if at is None or found.way is None else Reading(at, (point.spread or 0.0) / (found.way[1] - found.way[0]))
 
 
 def _late(found: Measured) -> Reading | None:
@@ -167,6 +184,14 @@ def _held_out_gain(found: Measured) -> Reading | None:
     return Reading(gains[-1]) if gains else None
 
 
+def _learnt_of_captions(found: Measured) -> Reading | None:
+    """What was learnt of the photos, in units of what their own captions tell the base of them: bases differ in both alike."""
+    learnt, gain = found.row("generalises", "learnt"), finite(found.row("generalises", "captions_fit").get("gain"))
+    if not learnt or gain is None or gain < _LEAST_GAIN:
+        return None
+    return Reading(learnt["value"] / gain)
+
+
 def _lost_later(id: str) -> Callable[[Measured], Reading | None]:
     """How much smaller a figure is in the last file than in the best of the earlier ones."""
 
@@ -181,13 +206,16 @@ def _lost_later(id: str) -> Callable[[Measured], Reading | None]:
 
 AXES: Mapping[str, Callable[[Measured], Reading | None]] = {
     "likeness": _likeness,
+    "half": _half,
     "stronger": _stronger,
     "late": _late,
     "change": _value("likeness", "change", "ratio"),
     "learnt": _value("generalises", "learnt"),
+    "learnt_of_captions": _learnt_of_captions,
     "mirrored": _value("generalises", "mirrored"),
     "mirrored_lost": _lost_later("mirrored"),
     "followed": _value("generalises", "followed", "ratio"),
+    "followed_photos": _value("generalises", "followed", "of_photos"),
     "followed_lost": _lost_later("followed"),
     "variety": _value("generalises", "variety", "ratio"),
     "variety_alone": _value("trigger_alone", "variety", "ratio"),

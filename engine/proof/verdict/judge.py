@@ -82,7 +82,7 @@ class Judged:
 def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged, by: Rules | None = None) -> dict[str, Any]:
     """`verdict`, `best` and `advice` as `measures.json` has them. Missing measures count as unknown."""
     by = by or rules()
-    found = Measured(parts, about.held_out)
+    found = Measured(parts, about.held_out, about.strength)
     axes = read_axes(found)
     weighed = weigh(axes, by)
     verdict = _said(notes, about) or _verdict(weighed, axes, by)

@@ -12,6 +12,8 @@ from pathlib import Path
 from loratui.engine.proof.verdict.axes import AXES, Reading
 from loratui.presets.toml_text import parse_toml, read_text
 
+TOLD_FROM = 0.25
+"""Degree from which a sign is told as a reason."""
 KINDS = ("good", "undertrained", "overtrained", "memorised", "wrong_data")
 
 
@@ -94,7 +96,7 @@ def reasons(weighed: Weighed, axes: Mapping[str, Reading], by: Rules, most: int 
     spoken = [
         (sign.points.get(weighed.kind, 0.0) * weighed.degrees.get(sign.id, 0.0), sign)
         for sign in by.signs
-        if sign.says and weighed.degrees.get(sign.id, 0.0) >= 0.5
+        if sign.says and weighed.degrees.get(sign.id, 0.0) >= TOLD_FROM
     ]
     told = sorted((pair for pair in spoken if pair[0] > 0), key=lambda pair: -pair[0])
     return [sign.says.format(value=axes[sign.axis].value) for _, sign in told[:most]]

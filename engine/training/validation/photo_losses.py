@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from loratui.engine.dataset.decoding import ImageError, load_rgb
 from loratui.engine.dataset.ledger import LedgerEntry
@@ -26,12 +25,12 @@ from loratui.engine.training.losses import per_sample_loss
 from loratui.engine.training.noise import generator
 from loratui.engine.training.setup import Job
 
-VERSION = 1
+VERSION = 2
 """Of how the losses are measured; those of another one are measured again."""
-MOST_PHOTOS = 10
+MOST_PHOTOS = 8
 """So many are measured, evenly spread."""
-MOST_FILES = 4
-"""LoRA files that are measured on the photos, evenly spread, with the last."""
+MOST_FILES = 3
+"""LoRA files of epochs that are measured on the photos, evenly spread, with the last."""
 OTHERS = 2
 """Captions of other photos that each photo is measured with."""
 _SEED = 20_281
@@ -50,9 +49,11 @@ class PhotoLosses:
         few = min(MOST_PHOTOS, len(trained))
         self.photos = [trained[at * len(trained) // few] for at in range(few)]
         files = list(dict.fromkeys(cell.file for cell in cells if cell.file))
-        few = min(MOST_FILES, len(files))
-        self._files = [files[round((at + 1) * len(files) / few) - 1] for at in range(few)]
-        self._cells = {path: cell for path, cell in zip(paths, cells, strict=True) if self._says_more(cell)}
+        few = min(MOST_FILES, len(files) - 1)
+        # The first is the one whose strengths are looked at.
+        self._files = files[:1] + [files[1:][round((at + 1) * (len(files) - 1) / few) - 1] for at in range(few)]
+        shown = [(path, cell) for path, cell in zip(paths, cells, strict=True) if cell.grid == "strengths"]
+        self._cells = {path: cell for path, cell in shown if self._says_more(cell)}
         side = settings.dataset.resolution
         self._made_of = _hash(settings.base.model, settings.base.clip_skip, settings.base.prediction, side, VERSION)
 
@@ -70,6 +71,7 @@ class PhotoLosses:
                 measurer.use(file)
             of_file[file] = self._of_photos(file, measurer)
         captions = {entry.relative: found for entry in self.photos if (found := self._with_captions(entry, measurer))}
+        alone = {entry.relative: pair for entry in self.photos if (pair := self._pair(entry, self._class_alone, measurer))}
         prompts = {
             path: Pair(own, other)
             for path, cell in self._cells.items()
@@ -77,7 +79,7 @@ class PhotoLosses:
             and (other := self._of_image(path, self._class_alone, measurer))
         }
         self._kept.save()
-        return Losses(photos, of_file, self._strength, captions, prompts)
+        return Losses(photos, of_file, self._strength, captions, alone, prompts)
 
     def _of_photos(self, file: str, measurer: Measurer | None) -> dict[str, Pair]:
         found = {}
@@ -91,14 +93,14 @@ class PhotoLosses:
 
     def _with_captions(self, entry: LedgerEntry, measurer: Measurer | None) -> list[Pair]:
         at, count = self.photos.index(entry), len(self.photos)
-        own = self._plain(entry.caption)
         others = [self._plain(self.photos[(at + 1 + step * count // OTHERS) % count].caption) for step in range(OTHERS)]
-        pairs = []
-        for other in dict.fromkeys(others):
-            rows = [self._of_photo(entry, False, text, "", 0.0, measurer) for text in (own, other)]
-            if other != own and rows[0] and rows[1]:
-                pairs.append(Pair(rows[0], rows[1]))
-        return pairs
+        return [pair for other in dict.fromkeys(others) if (pair := self._pair(entry, other, measurer))]
+
+    def _pair(self, entry: LedgerEntry, other: str, measurer: Measurer | None) -> Pair | None:
+        """The base's losses of a photo with its caption and with another text; None where they are the same text, or unknown."""
+        own = self._plain(entry.caption)
+        rows = [self._of_photo(entry, False, text, "", 0.0, measurer) for text in (own, other) if own != other]
+        return Pair(*known) if len(known := [row for row in rows if row]) == 2 else None
 
     def _of_photo(
         self, entry: LedgerEntry, flip: bool, text: str, file: str, strength: float, measurer: Measurer | None
@@ -171,18 +173,19 @@ class Measurer:
     def photo(self, entry: LedgerEntry, flip: bool, text: str, strength: float) -> Row:
         """The losses of a photo."""
         self._latents.fill([entry], (flip,), lambda *_: None)
-        return self._losses(self._latents.get(entry, flip), text, size_conditioning_of(entry, flip), strength, entry.relative)
+        return self._losses(self._latents.get(entry, flip), text, size_conditioning_of(entry, flip), strength)
 
     def image(self, path: str, text: str) -> Row:
         """The losses of an image of the validation, with the base alone."""
         pixels = to_tensor(load_rgb(self._job.run.path / path))
         size = SizeConditioning.whole(pixels.shape[2], pixels.shape[1])
-        return self._losses(self._model.encode_image(pixels), text, size, 0.0, path)
+        return self._losses(self._model.encode_image(pixels), text, size, 0.0)
 
     @torch.no_grad()
-    def _losses(self, latents: LatentDistribution, text: str, size: SizeConditioning, strength: float, of: str) -> Row:
+    def _losses(self, latents: LatentDistribution, text: str, size: SizeConditioning, strength: float) -> Row:
         model, mean = self._model, latents.mean
-        noise = torch.stack([_noise(mean, of, number) for number in range(len(LEVELS))])
+        # The same noise for all: what differs between two losses is not the noise.
+        noise = torch.stack([torch.randn(mean.shape, generator=generator(_SEED, "photo", n)) for n in range(len(LEVELS))])
         clean = on_device(mean.expand(len(LEVELS), *mean.shape).contiguous(), model.device)
         noisy = model.add_noise(clean, on_device(noise, model.device), torch.tensor(LEVELS))
         with self._strength(strength):
@@ -207,10 +210,6 @@ class Measurer:
                 answer = model.predict(inputs, noisy.timesteps[some], conditioning)
             found += per_sample_loss(answer, noisy.target[some]).tolist()
         return tuple(found)
-
-
-def _noise(like: Tensor, of: str, number: int) -> Tensor:
-    return torch.randn(like.shape, generator=generator(_SEED, "photo", of, number))
 
 
 def _hash(*parts: object) -> str:

@@ -51,7 +51,7 @@ def test_both_grids_with_the_recipes_prompts_strengths_and_seeds() -> None:
     assert {c.file for c in strengths if c.strength == 0} == {""}
     assert {c.file for c in strengths if c.strength} == {FINAL}
     epochs = [cell for cell in chosen if cell.grid == "checkpoints"]
-    assert [(c.file, c.strength, c.seed) for c in epochs] == [(file, 1.0, 10) for file in FILES] * 2
+    assert [(c.file, c.strength, c.seed) for c in epochs] == [(file, 1.0, 10) for file in FILES for _ in range(2)]
 
 
 def test_a_wish_says_otherwise() -> None:

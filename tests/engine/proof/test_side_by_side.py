@@ -146,11 +146,13 @@ def test_what_a_verdict_needs_besides_is_added_and_nothing_twice(run: RunDirecto
     assert wanted(settings, GridRequest(), **given) == asked
     found = wanted(settings, GridRequest(complete=True), **given)
     assert found[: len(asked)] == asked
-    more = {(cell.prompt, cell.seed, cell.strength) for cell in found[len(asked) :]}
+    more = {(cell.grid, cell.prompt, cell.seed, cell.strength) for cell in found[len(asked) :]}
     prompts = [template.replace("{subject}", "anafox woman") for template in TEMPLATES]
-    others = {(prompt, seed, strength) for prompt in prompts for seed in (1001, 1002) for strength in (0.0, 1.0)}
-    alone = {("anafox portrait photo", seed, strength) for seed in (1000, 1001, 1002) for strength in (0.0, 1.0)}
-    assert more == others | alone | {("anafox portrait photo", 1000, 1.5)}
+    each = (0.0, 0.5, 1.0)
+    others = {("strengths", prompt, seed, strength) for prompt in prompts for seed in (1001, 1002) for strength in each}
+    alone = {("strengths", "anafox portrait photo", seed, strength) for seed in (1000, 1001, 1002) for strength in each}
+    of_epochs = {("checkpoints", prompt, 1001, 1.0) for prompt in prompts}
+    assert more == others | alone | of_epochs | {("strengths", "anafox portrait photo", 1000, 1.5)}
     assert len(found) == len(set(found)) == len(asked) + len(more)
     weak = wanted(settings, GridRequest(complete=True, strengths=(0.5,), seeds=3), **given)
     assert {cell.strength for cell in weak} == {0.0, 0.5, 1.0, 1.5}

@@ -32,7 +32,7 @@ def judged(notes: Checklist | None = None, **changes: float | None) -> dict[str,
 CASES: dict[str, tuple[dict[str, float | None], str]] = {
     "good": ({}, "use_best"),
     "undertrained": ({"likeness": 0.45, "change": 0.3}, "train_longer"),
-    "overtrained": ({"mirrored": 0.0, "followed": 0.6}, "fewer_epochs"),
+    "overtrained": ({"mirrored": -0.6, "followed": 0.2}, "fewer_epochs"),
     "memorised": ({"copied": 0.8, "variety": 0.2, "distinct": 0.1}, "leave_out_alike"),
     "wrong_data": ({"trigger_said": 0.0, "likeness": 0.4}, "caption_trigger"),
 }
@@ -145,6 +145,24 @@ def test_chances_are_chances_whatever_the_axes(values: dict[str, float], spread:
 def test_advice_without_a_run_names_no_settings() -> None:
     found = judge(measured(likeness=0.4), None, Judged(FINAL, 1.0))
     assert not any("settings" in one["do"] or "continue_epochs" in one["do"] for one in found["advice"])
+
+
+def test_a_lora_that_does_nothing_is_said_to() -> None:
+    found = judged(change=0.0, likeness=0.3, mirrored=None)
+    assert found["verdict"]["kind"] == "undertrained"
+    assert found["advice"][0]["id"] == "does_nothing"
+
+
+def test_a_file_at_a_strength_that_was_not_made_is_foreseen() -> None:
+    rows = measured()
+    of_file = [(FINAL, 0.5, 0.85), (FINAL, 1.0, 0.88), (FINAL, 1.5, 0.88)]
+    rows[4]["measures"] = [curve("likeness", of_file), curve("variety", [(f, s, 0.4) for f, s, _ in of_file])]
+    epochs = [(file, 1.0, value) for file, value in zip(EPOCHS, (0.5, 0.85, 0.88, 0.88), strict=True)]
+    varied = [(file, 1.0, value) for file, value in zip(EPOCHS, (0.9, 0.8, 0.4, 0.4), strict=True)]
+    rows[5]["measures"] = [curve("likeness", epochs), curve("variety", varied)]
+    found = judge(rows, None, ABOUT)["best"]
+    assert (found["file"], found["strength"]) == (EPOCHS[1], 0.5)
+    assert "not made yet" in found["reason"]
 
 
 def test_a_rank_at_its_limit_is_not_raised() -> None:
