@@ -118,6 +118,8 @@ class Ending:
     exit_code: int | None
     reason: str
     advice: str
+    by_signal: bool = False
+    """Whether the machine or its container stopped it by SIGTERM, and no person asked."""
 
 
 @dataclass(frozen=True, slots=True)

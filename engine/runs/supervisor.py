@@ -128,6 +128,7 @@ class _Supervisor:
             reason=finish.reason,
             advice=finish.advice,
             step=read_state(self._run).step,
+            by_signal=self._stop_asked and read_state(self._run, self._job).leaving != "stop",
         )
         if self._job == "train":
             self.carry_out_actions("left")
@@ -356,12 +357,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell(f"{int(error.exit_code)} {error}")
         print(f"error: {error}", file=sys.stderr, flush=True)
         return int(error.exit_code)
-    _go_on_with_the_queue(run)
+    _go_on_with_the_queue(run, args.job)
     return code
 
 
-def _go_on_with_the_queue(run: RunDirectory) -> None:
-    """Starts the process of the queue again where runs wait and it is gone: killed, or the machine was restarted meanwhile."""
+def _go_on_with_the_queue(run: RunDirectory, job: str) -> None:
+    """Starts the process of the queue again where runs wait and it is gone: killed, or the machine was restarted meanwhile. Not while
+    the machine shuts down."""
+    ending = read_state(run, job).ending
+    if ending is not None and ending.by_signal:
+        return
     home = run.path.parent.parent
     if run.path.parent.name != "runs" or not (home / queue_entries.FILE).is_file():
         return

@@ -125,6 +125,30 @@ def test_what_a_reboot_killed_is_resumed_before_the_next_begins(home: Path) -> N
 
 
 @pytest.mark.long
+def test_what_a_shutdown_stopped_goes_on_and_what_a_person_stopped_does_not(home: Path) -> None:
+    first, second = made(home, SERVING), made(home, SERVING)
+    adding.add(first)
+    adding.add(second)
+    ensure_watched(home)
+    wait_for(lambda: read_state(first).checkpoint_step == 3, "the first run")
+    owner = lock.read_owner(first.lock)
+    assert owner is not None
+    for process in (watcher(home), owner.supervisor.pid):  # as a machine does that shuts down
+        os.kill(process, signal.SIGTERM)
+    wait_for(lambda: idle(home), "the end of all")
+    ending = read_state(first).ending
+    assert ending is not None
+    assert (ending.status, ending.by_signal) == ("stopped", True)
+    ensure_watched(home)
+    wait_for(lambda: read_state(second).step == 3, "the second run")
+    assert summarise(first).status == "done"
+    control.send(second, "stop")
+    wait_for(lambda: idle(home), "the end of all processes")
+    assert summarise(second).status == "stopped"
+    assert entries.read(home).entries == ()
+
+
+@pytest.mark.long
 def test_a_run_that_fails_lets_the_next_begin_and_a_full_disk_does_not(home: Path) -> None:
     full = [[["fail", 20, "The disk is full.", "Free some space."], ["exit", 20]]]
     plans = [[[["exit", 30]]], full, WHOLE]

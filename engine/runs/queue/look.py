@@ -26,11 +26,13 @@ def look(home: Path, entry: Entry) -> Seen:
         found, mark = summarise(run), run.last_checkpoint_step()
     else:
         found, mark = how_validation_ended(run), sum(1 for _ in run.validation.glob("*.png"))
+    state = read_state(run, entry.job)
     return Seen(
-        seq=read_state(run, entry.job).seq,
+        seq=state.seq,
         mark=mark,
         status=found.status,
         exit_code=found.exit_code,
         reason=found.reason,
         resumable=found.resumable,
+        by_signal=state.ending is not None and state.ending.by_signal,
     )

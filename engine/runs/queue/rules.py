@@ -30,6 +30,8 @@ class Seen:
     exit_code: int | None = None
     reason: str = ""
     resumable: bool = True
+    by_signal: bool = False
+    """Whether it was stopped by the machine or its container, and by no person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def settle(entry: Entry, seen: Seen) -> Settled:
         if entry.starts < MOST_STARTS:
             return Settled(entry)
         return Settled(None, f"{what} leaves the queue: it was started {times(entry.starts)} and did not begin.")
-    if seen.status in ("done", "stopped"):
+    if seen.status == "done" or (seen.status == "stopped" and not seen.by_signal):
         return Settled(None, f"{what} is {seen.status}.")
     waits = replace(entry, starts=0, seq=seen.seq, mark=seen.mark)
     if seen.status == "paused":

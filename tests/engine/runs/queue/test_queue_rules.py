@@ -32,6 +32,7 @@ LATER = Seen(seq=9, mark=20)
         (replace(ENTRY, starts=3), Seen(seq=5), False, 0, False),
         (ENTRY, replace(LATER, status="done"), False, 0, False),
         (ENTRY, replace(LATER, status="stopped"), False, 0, False),
+        (ENTRY, replace(LATER, status="stopped", by_signal=True), True, 0, False),  # the machine shut down
         (ENTRY, replace(LATER, status="paused"), True, 0, True),
         (ENTRY, replace(LATER, status="failed", exit_code=ExitCode.NOT_FINITE), False, 0, False),
         (ENTRY, replace(LATER, status="failed", exit_code=ExitCode.DISK), True, 0, True),
