@@ -43,9 +43,10 @@ def image_epochs(epochs: int) -> frozenset[int]:
 
 
 def held_out_share(plan: Plan) -> float:
-    """Share of an epoch's time that measuring the held-out images takes."""
+    """What measuring the held-out images adds to an epoch's time, as a share of it; the other processes wait for the one that measures."""
     images = len(plan.held_out)
-    return PASS * images * draws(images, plan.image_steps_per_epoch, held_out=True) / plan.image_steps_per_epoch
+    passes = images * draws(images, plan.image_steps_per_epoch, held_out=True)
+    return PASS * passes * plan.processes / plan.image_steps_per_epoch
 
 
 def as_image_steps(plan: Plan) -> float:
