@@ -21,6 +21,7 @@ from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.engine.runs.continuing import prepare
 from loratui.engine.runs.directory import loratui_home
+from loratui.engine.words import listed
 from loratui.presets import schema
 from loratui.tui import text
 from loratui.tui.commands import common
@@ -151,8 +152,8 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         yield _row("repeats", text.number(plan.repeats), mark)
     if plan.regularisation_images:
         yield _row("regularisation", text.number(plan.regularisation_images), f"  images, {regularisation_cost(plan)}")
-    if plan.held_out:
-        yield _row("held out", text.number(len(plan.held_out)), f"  {', '.join(plan.held_out)}")
+    held = f"  {listed(plan.held_out, 3)}" if plan.held_out else "  overtraining is not measured (--set dataset.held_out=auto)"
+    yield _row("held out", text.number(len(plan.held_out)), held)
     yield _row("epochs", text.number(plan.epochs))
     yield _row("image-steps", text.number(plan.image_steps), f"  ({text.mean(plan.exposures_per_image)} for each image)")
     yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")

@@ -145,6 +145,15 @@ def test_a_folders_number_wins_and_can_be_ignored(capsys: pytest.CaptureFixture[
     assert plan(capsys, str(folder), "--preset", "demo", "--repeats", "4")["repeats"] == 4
 
 
+def test_what_is_held_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    table = plan(capsys, ANAFOX, "--preset", "demo", "--set", "dataset.held_out=auto")
+    assert (table["images"], len(table["held_out"]), table["settings"]["dataset"]["held_out"]) == (16, 2, ["auto"])
+    assert cli.main(["plan", ANAFOX, "--preset", "demo", "--set", "dataset.held_out=anafox_03.png"]) == 0
+    assert "held out                  1  anafox_03.png" in capsys.readouterr().out
+    code, error = refusal(capsys, ANAFOX, "--preset", "demo", "--set", "dataset.held_out=typo.png")
+    assert (code, "typo.png" in error) == (2, True)
+
+
 def test_a_saved_plan_is_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = str(tmp_path / "recipe.toml")
     first = plan(capsys, ANAFOX, "--preset", "demo", "--set", "rank=8", "--save", file)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from screen_text import hides, paste, rests, screen_text, shows, type_text, waits
 
+from loratui.engine.dataset.scan import scan
 from loratui.engine.families import known_base
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.machine.hub import HubError
@@ -179,6 +180,34 @@ async def test_the_plan_follows_every_key_and_reset_takes_it_back(home: Path) ->
         await pilot.press("r", "up", "r")
         await shows(pilot, "× 10 epochs = 1 800 image-steps", "÷ batch 2 = 900 optimizer steps")
         await hides(pilot, "Changed from the preset")
+
+
+async def test_a_key_holds_images_out_and_takes_it_back(home: Path) -> None:
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 50)) as pilot:
+        await shows(pilot, "18 images × 10 repeats", "Held out: no image; whether it overtrains is not measured  (h)")
+        await pilot.press("h")
+        text = await shows(pilot, "16 images × 10 repeats", "Held out: 2 images: anafox_", "Cost: they are not learnt from")
+        assert "◆ dataset.held_out anafox_" in text
+        held = pilot.app.draft.value("dataset.held_out")  # type: ignore[attr-defined]
+        assert len(held) == 2
+        await pilot.press("h")
+        await shows(pilot, "18 images × 10 repeats", "Held out: no image")
+
+
+async def test_of_few_images_none_is_held_out_and_that_is_said(home: Path, images: Path) -> None:
+    for file in [*images.glob("*.png")][:10]:
+        file.unlink()
+    draft = demo_draft().with_values({"dataset.path": str(images)}).with_scan(scan(images))
+    async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(120, 50)) as pilot:
+        await shows(pilot, "8 images × 10 repeats", "Held out: no image")
+        await pilot.press("h")
+        await shows(pilot, "Fewer than 12 images: none can be spared.")
+
+
+def test_what_another_folder_holds_out_is_forgotten(images: Path) -> None:
+    draft = demo_draft().with_values({"dataset.held_out": ["anafox_02.png"]})
+    assert draft.with_scan(scan(demo_dataset())).value("dataset.held_out") == ("anafox_02.png",)
+    assert draft.with_values({"dataset.path": str(images)}).with_scan(scan(images)).value("dataset.held_out") == ()
 
 
 async def test_a_batch_that_processes_share_is_shown_as_one(home: Path) -> None:
