@@ -23,9 +23,9 @@ SEED = 20_261
 class FixedLoss:
     """Measures the plain squared error, without the weights of a recipe's loss, so that it means the same in every run."""
 
-    def __init__(self, loaded: Loaded, autocast: Callable[[], torch.autocast], stop_if_asked: Callable[[], None]) -> None:
-        """`stop_if_asked` is called between two passes and may raise to stop."""
-        self._loaded, self._autocast, self._stop_if_asked = loaded, autocast, stop_if_asked
+    def __init__(self, loaded: Loaded, autocast: Callable[[], torch.autocast], progress: Callable[[int, int], None]) -> None:
+        """`progress(done, total)` is called before each image with the number of images, and may raise to stop."""
+        self._loaded, self._autocast, self._progress = loaded, autocast, progress
 
     @torch.no_grad()
     def of(self, entries: Sequence[LedgerEntry], draws: int, strength: float) -> list[float]:
@@ -35,7 +35,11 @@ class FixedLoss:
         compile them without gradients would take longer.
         """
         with self._loaded.adapter.strength(strength), self._loaded.blocks.eagerly():
-            return [self._of(entry, draws) for entry in entries]
+            found = []
+            for done, entry in enumerate(entries):
+                self._progress(done, len(entries))
+                found.append(self._of(entry, draws))
+            return found
 
     def _of(self, entry: LedgerEntry, draws: int) -> float:
         loaded, at_once = self._loaded, self._loaded.job.settings.training.batch_size
@@ -45,7 +49,6 @@ class FixedLoss:
         found: list[float] = []
         for first in range(0, draws, at_once):
             numbers = range(first, min(first + at_once, draws))
-            self._stop_if_asked()
             noise = torch.stack([_noise(mean, entry, number) for number in numbers])
             times = torch.tensor([(number + 0.5) / draws for number in numbers])
             latents = on_device(mean.expand(len(numbers), *mean.shape).contiguous(), model.device)

@@ -79,7 +79,7 @@ class HeldOutLoss:
             of, text = (
                 (self._watched, "images that are not trained on") if type == "held_out" else (self._trained, "each image")
             )
-            self._report.phase("training", f"Measuring the loss on {text}")
+            self._report.phase("measuring", f"Measuring the loss on {text}")
             began = time.monotonic()
             try:
                 losses, base = self._losses(of, fresh=not step and self._starts_anew)

@@ -122,11 +122,12 @@ class Trainer:
             identity=identity,
             base_sums=self.base_sums,
         )
-        fixed = FixedLoss(self.loaded, self.steps.diffusion_loss.autocast, self._stop_alone)
+        fixed = FixedLoss(self.loaded, self.steps.diffusion_loss.autocast, self._measured)
         self.held_out = HeldOutLoss(self.job, self.report, fixed, self.steps.ema, self.progress.total)
 
-    def _stop_alone(self) -> None:
-        """Ends what is discarded if an end was requested; several processes end between two steps, where they agree on it."""
+    def _measured(self, done: int, total: int) -> None:
+        """So many losses are measured. Ends it if an end was requested; several processes end between two steps, where they agree on it."""
+        self.report.progress(done, total, "losses")
         if self.job.world.size == 1:
             self.control.stop_if_asked()
 
