@@ -1,4 +1,5 @@
-"""The verdict as `validation/measures.json` keeps it, read as a stranger's file: what is missing or of another kind is unknown."""
+"""The verdict as `validation/measures.json` keeps it, or as the person has given it since. It is read as a stranger's file: what is missing
+or of another kind is unknown."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from typing import Any
 
 from loratui.engine import sealed
 from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.proof.notes import read_checklist
+from loratui.engine.proof.verdict.judge import said
 from loratui.engine.untrusted import finite
 
 
@@ -41,7 +44,8 @@ def read_judged(measures: Path) -> Judged:
         table = sealed.read(measures, measures.parent.parent, LIST_FILE_BYTES)
     except OSError:
         return Judged()
-    verdict, best, advice = _table(table.get("verdict")), _table(table.get("best")), table.get("advice")
+    by_person = said(read_checklist(measures.with_name("checklist.json")), _text(table, "file"))
+    verdict, best, advice = by_person or _table(table.get("verdict")), _table(table.get("best")), table.get("advice")
     file, strength = _text(best, "file"), finite(best.get("strength"))
     reasons = verdict.get("reasons")
     return Judged(

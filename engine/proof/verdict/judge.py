@@ -85,7 +85,7 @@ def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged
     found = Measured(parts, about.held_out, about.strength)
     axes = read_axes(found)
     weighed = weigh(axes, by)
-    verdict = _said(notes, about) or _verdict(weighed, axes, by)
+    verdict = said(notes, about.file) or _verdict(weighed, axes, by)
     liked = _most_liked(notes)
     use = best(found, about.file, about.strength, chosen=(notes.chosen if notes else "") or liked)
     if use is not None and notes is not None and not notes.chosen and use["file"] == liked:
@@ -130,12 +130,12 @@ def _why_unclear(weighed: Weighed, axes: Mapping[str, Reading]) -> list[str]:
     return [f"The measures speak for {first.replace('_', ' ')} and for {second.replace('_', ' ')}."]
 
 
-def _said(notes: Notes | None, about: Judged) -> dict[str, Any] | None:
-    """What the person said outright."""
+def said(notes: Notes | None, file: str) -> dict[str, Any] | None:
+    """The verdict on a file that the person gave outright, as `measures.json` has one; None if there is none."""
     if notes is None:
         return None
     marked = [id for id in MEANS if id in notes.seen]
-    mark = notes.files.get(about.file)
+    mark = notes.files.get(file)
     if marked:
         kinds = [MEANS[id] for id in marked]
         return {"kind": max(kinds, key=kinds.count), "confidence": BY_PERSON, "reasons": [WORDS[id] for id in marked]}

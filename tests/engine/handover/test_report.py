@@ -9,7 +9,7 @@ from pathlib import Path
 
 import headless_chromium
 import pytest
-from fake_run import make_run
+from fake_run import FINAL, make_run
 from judged_run import PHOTOS, judged_run
 from PIL import Image
 
@@ -17,6 +17,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.handover import sheets
 from loratui.engine.handover.judged import read_judged
 from loratui.engine.handover.report import write_report
+from loratui.engine.proof.notes import update
 from loratui.engine.runs.directory import RunDirectory
 
 
@@ -118,6 +119,14 @@ def test_a_verdict_of_another_kind_is_none(tmp_path: Path, wrong: object) -> Non
     path.write_text(json.dumps({"format": 1, "parts": [], "verdict": wrong, "best": wrong, "advice": wrong}))
     assert not read_judged(path).kind
     assert read_judged(path).best is None
+
+
+def test_what_the_person_says_since_is_the_verdict(tmp_path: Path) -> None:
+    run = judged_run(tmp_path)
+    measures = run.validation / "measures.json"
+    assert read_judged(measures).kind == "memorised"
+    update(run.validation / "checklist.json", lambda kept: kept.rate(FINAL, 5))
+    assert (read_judged(measures).kind, read_judged(measures).reasons) == ("good", ("You gave the file 5 of 5 stars.",))
 
 
 @pytest.mark.long
