@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loratui.engine.proof.kept import read_judged, read_parts
+from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.proof.judgement import Judgement, Measures, read_measures
 from loratui.engine.proof.notes import MOST_STARS, read_checklist
 from loratui.engine.proof.verdict.axes import Measured
 from loratui.engine.proof.verdict.best import Candidate, candidates
@@ -15,6 +16,7 @@ from loratui.engine.runs.summary import RunSummary, summarise
 from loratui.engine.runs.sweeps import Member, Sweep
 from loratui.engine.untrusted import finite
 from loratui.engine.words import count, joined, listed
+from loratui.presets.schema import SchemaError
 
 MEASURES = ("likeness", "learnt", "variety", "followed", "copy_hash", "copy_layout", "copy_face", "sharpness", "saturation")
 """Shown of each run where they are known, in this order."""
@@ -34,19 +36,17 @@ class Row:
     member: Member
     summary: RunSummary | None
     """None for a run that is not on this machine."""
-    parts: tuple[Mapping[str, Any], ...]
+    parts: tuple[Mapping[str, Any], ...] = ()
     """What was measured; empty until it is validated."""
-    verdict: Mapping[str, Any]
-    """Of its own validation; empty where there is none."""
-    best: Mapping[str, Any]
+    judgement: Judgement | None = None
+    """Of its own validation, with what the person noted there."""
     stars: int = 0
     """What the person gave its last file; 0: not rated."""
 
     @property
     def kind(self) -> str:
         """Of the verdict; empty without one."""
-        kind = self.verdict.get("kind")
-        return kind if isinstance(kind, str) else ""
+        return self.judgement.kind if self.judgement else ""
 
     @property
     def status(self) -> str:
@@ -189,13 +189,13 @@ def _effort(row: Row) -> tuple[int, int]:
 def _row(member: Member) -> Row:
     run = member.directory
     if run is None or not run.path.is_dir():
-        return Row(member, None, (), {}, {})
-    kept = run.validation / "measures.json"
-    judged = read_judged(kept)
-    verdict, best = ({} if not isinstance(judged[key], dict) else judged[key] for key in ("verdict", "best"))
-    summary = summarise(run)
-    mark = read_checklist(run.validation / "checklist.json").files.get(summary.state.output)
-    return Row(member, summary, tuple(read_parts(kept)), verdict, best, mark.rating if mark else 0)
+        return Row(member, None)
+    summary, notes = summarise(run), read_checklist(run.validation / "checklist.json")
+    try:
+        found = read_measures(run, read_recipe(run.effective).settings)
+    except SchemaError:
+        found = Measures()
+    return Row(member, summary, tuple(found.parts), found.judge(notes), notes.mark(summary.state.output).rating)
 
 
 def _nearest(strengths: Sequence[float], wanted: float) -> float | None:

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
     """The stable keys of `--json`."""
     rows = []
     for row in found.rows:
-        state = row.summary.state if row.summary else None
+        state, said = row.summary.state if row.summary else None, row.judgement
         rows.append(
             {
                 "run": row.member.run,
@@ -102,8 +103,10 @@ def to_json(found: Comparison) -> dict[str, Any]:
                 "exit_code": row.summary.exit_code if row.summary else None,
                 "reason": row.summary.reason if row.summary else "",
                 "measures": row.measures(found.strength) if found.strength is not None else {},
-                "verdict": dict(row.verdict) or None,
-                "best": dict(row.best) or None,
+                "verdict": None
+                if said is None
+                else {"kind": said.kind, "confidence": said.confidence, "reasons": list(said.reasons)},
+                "best": None if said is None or said.best is None else asdict(said.best),
                 "output": state.output if state else "",
                 "steps": state.step if state else 0,
             }

@@ -58,7 +58,8 @@ def _figure(measures: dict[str, dict[str, Any]], id: str) -> str:
 
 def _stands(row: Row) -> str:
     """The verdict of its validation; before that, its status."""
-    return row.kind.replace("_", " ")[:16] if row.kind and row.status in ("done", "elsewhere") else row.status
+    judged = row.kind and not (row.summary is not None and row.summary.active)
+    return row.kind.replace("_", " ")[:16] if judged else row.status
 
 
 def fitted(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:

@@ -13,8 +13,9 @@ from loratui.engine import sealed
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.sweep import parse_over, values_in_words, variants
+from loratui.engine.proof.judgement import Judgement, Kind
 from loratui.engine.proof.notes import update
-from loratui.engine.proof.sweep import compare
+from loratui.engine.proof.sweep import Row, compare, pick
 from loratui.engine.runs import sweeps
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.event_log import EventLog
@@ -80,10 +81,8 @@ def test_a_sweep_is_kept_and_a_foreign_file_is_told(tmp_path: Path) -> None:
         sweeps.read(tmp_path, "../queue")
 
 
-def measured(
-    run: RunDirectory, likeness: float, *, variety: float = 1.0, spread: float = 0.01, kind: str = "", bytes: int = 9
-) -> None:
-    """Measures of a run's validation at strengths 0.5 and 1, as the job writes them."""
+def parts_of(likeness: float | None, variety: float = 1.0, spread: float = 0.01) -> list[dict[str, Any]]:
+    """Measures of a validation at strengths 0.5 and 1, as the job writes them."""
 
     def row(id: str, value: float, **more: Any) -> Mapping[str, Any]:
         texts = dict.fromkeys(("title", "figure", "means", "unknown", "about", "limits", "unit"), "")
@@ -94,12 +93,20 @@ def measured(
         points = [{**common, "strength": strength, "value": value * strength} for strength in (0.5, 1.0)]
         return row(id, value, curve=points)
 
-    parts = [
-        {"id": "likeness", "measures": [row("likeness", likeness)], "images": []},
-        {"id": "strength", "measures": [curve("likeness", likeness, None), curve("variety", variety, variety)], "images": []},
-    ]
-    verdict = {"verdict": {"kind": kind, "confidence": 0.9, "reasons": []}} if kind else {}
-    sealed.write(run.validation / "measures.json", {"format": 1, "parts": parts, **verdict}, run.path)
+    alike = [] if likeness is None else [row("likeness", likeness)]
+    curves = [*([] if likeness is None else [curve("likeness", likeness, None)]), curve("variety", variety, variety)]
+    return [{"id": "likeness", "measures": alike, "images": []}, {"id": "strength", "measures": curves, "images": []}]
+
+
+def measured(run: RunDirectory, likeness: float, variety: float = 1.0, spread: float = 0.01) -> None:
+    """A run's `measures.json`."""
+    sealed.write(run.validation / "measures.json", {"format": 1, "parts": parts_of(likeness, variety, spread)}, run.path)
+
+
+def row(name: str, likeness: float | None, kind: Kind | None = None, *, variety: float = 1.0, stars: int = 0) -> Row:
+    """A run that is validated and judged."""
+    judgement = None if kind is None else Judgement(kind, 0.9)
+    return Row(Member(name, "", {"adapter.rank": 4}), None, tuple(parts_of(likeness, variety)), judgement, stars)
 
 
 @pytest.fixture
@@ -146,36 +153,26 @@ def test_of_runs_within_the_spread_the_lighter_is_picked_and_the_others_are_name
     assert third.name not in found.pick.as_good
 
 
-def test_a_run_that_was_memorised_is_not_picked_though_it_is_the_most_alike(trio: Sweep) -> None:
-    first, second, _ = directories(trio)
-    measured(first, 0.79, kind="memorised")
-    measured(second, 0.6, kind="undertrained")
-    found = compare(trio)
-    assert found.pick.run == second.name
-    assert any("memorised" in reason for reason in found.pick.reasons)
-    assert any("not measured" in reason for reason in found.pick.reasons)
-    measured(second, 0.6, kind="wrong_data")
-    assert compare(trio).pick.run == ""
+def test_a_run_that_was_memorised_is_not_picked_though_it_is_the_most_alike() -> None:
+    rows = [row("a", 0.79, "memorised"), row("b", 0.6, "undertrained"), Row(Member("c", "", {}), None)]
+    found = pick(rows, 1.0)
+    assert found.run == "b"
+    assert {"Left out: a (memorised).", "1 run not measured yet."} < set(found.reasons)
+    assert pick([row("a", 0.79, "memorised"), row("b", 0.6, "wrong_data")], 1.0).run == ""
 
 
-def test_the_least_trained_run_is_not_picked_for_its_variety(trio: Sweep) -> None:
-    first, second, _ = directories(trio)
-    measured(first, 0.5, variety=1.0, kind="undertrained")
-    measured(second, 0.7, variety=0.6, kind="good")
-    found = compare(trio)
-    assert found.pick.run == second.name
-    assert f"Judged good: {second.name}." in found.pick.reasons
-    for run in (first, second):  # no likeness: no face was found
-        table = json.loads((run.validation / "measures.json").read_text())
-        for part in table["parts"]:
-            part["measures"] = [row for row in part["measures"] if row["id"] != "likeness"]
-        sealed.write(run.validation / "measures.json", {"format": 1, "parts": table["parts"]}, run.path)
-    found = compare(trio)
-    assert found.pick.run == ""
-    assert any("Likeness is not known" in reason for reason in found.pick.reasons)
+def test_the_least_trained_run_is_not_picked_for_its_variety() -> None:
+    found = pick([row("a", 0.5, "undertrained"), row("b", 0.7, "good", variety=0.6)], 1.0)
+    assert found.run == "b"
+    assert "Judged good: b." in found.reasons
+    without = pick([row("a", None, "undertrained"), row("b", None, "unclear", variety=0.6)], 1.0)  # no face was found
+    assert without.run == ""
+    assert "Likeness is not known" in without.reasons[-1]
+    assert pick([row("a", None, "undertrained"), row("b", None, "good", variety=0.6)], 1.0).run == "b"
 
 
 def test_the_stars_of_a_person_come_first(trio: Sweep) -> None:
+    assert pick([row("a", 0.4, "memorised", stars=5), row("b", 0.78, "good", stars=2)], 1.0).run == "a"
     first, second, _ = directories(trio)
     measured(first, 0.4)
     measured(second, 0.78)
