@@ -36,7 +36,6 @@ from loratui.engine.runs.outcomes import (
     finish_by_request,
     words_of,
 )
-from loratui.engine.runs.queue import entries as queue_entries
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.when_finished import start as when_finished
@@ -357,25 +356,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell(f"{int(error.exit_code)} {error}")
         print(f"error: {error}", file=sys.stderr, flush=True)
         return int(error.exit_code)
-    _go_on_with_the_queue(run, args.job)
+    from loratui.engine.runs.queue.start import go_on_after  # not at the start of a supervisor, which must be quick
+
+    go_on_after(run, args.job)
     return code
-
-
-def _go_on_with_the_queue(run: RunDirectory, job: str) -> None:
-    """Starts the process of the queue again where runs wait and it is gone: killed, or the machine was restarted meanwhile. Not while
-    the machine shuts down."""
-    ending = read_state(run, job).ending
-    if ending is not None and ending.by_signal:
-        return
-    home = run.path.parent.parent
-    if run.path.parent.name != "runs" or not (home / queue_entries.FILE).is_file():
-        return
-    from loratui.engine.runs.queue.start import ensure_watched  # not at the start of a supervisor, which must be quick
-
-    try:
-        ensure_watched(home)
-    except (LoratuiError, OSError) as error:
-        print(f"The queue does not go on: {error}", file=sys.stderr, flush=True)
 
 
 class _Teller:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,8 +13,10 @@ from loratui.engine import children, durable
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs import ownership
+from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.queue import entries
+from loratui.engine.runs.state_file import read_state
 
 _PATIENCE_S = 30.0
 _LOOK_EVERY_S = 0.02
@@ -47,6 +50,19 @@ def ensure_watched(home: Path) -> bool:
     # Whoever outlives it, such as the app, must reap it.
     threading.Thread(target=process.wait, name="reap queue", daemon=True).start()
     return True
+
+
+def go_on_after(run: RunDirectory, job: str) -> None:
+    """At the end of a run: starts the process of its queue again where runs wait and it is gone, killed or by a restart of the machine.
+    Not while the machine shuts down. What goes wrong is printed."""
+    home, ending = run.path.parent.parent, read_state(run, job).ending
+    shuts_down = ending is not None and ending.by_signal
+    if shuts_down or run.path.parent.name != "runs" or not (home / entries.FILE).is_file():
+        return
+    try:
+        ensure_watched(home)
+    except (LoratuiError, OSError) as error:
+        print(f"The queue does not go on: {error}", file=sys.stderr, flush=True)
 
 
 def _start(home: Path) -> subprocess.Popen[bytes]:
