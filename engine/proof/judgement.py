@@ -13,6 +13,7 @@ from loratui.engine.proof.kept import parts_of
 from loratui.engine.proof.notes import Checklist, read_checklist
 from loratui.engine.proof.verdict.judge import Judged, judge
 from loratui.engine.runs.history import history_of
+from loratui.engine.runs.lineage import is_imported
 from loratui.engine.untrusted import finite, leads_out
 from loratui.presets.schema import KEYS
 
@@ -101,7 +102,9 @@ def about(run: RunDirectory, settings: Settings, file: str, strength: float) -> 
     """What a verdict on a file takes beside the measured parts; reads the run's log."""
     told = history_of(run.events)
     held_out = [one for one in told.held_out if one.what == "held_out"]
-    return Judged(file, strength, settings, held_out, told.state.pulls)
+    # A file that was not trained here has a recipe of its base alone.
+    own = None if is_imported(run) else settings
+    return Judged(file, strength, own, held_out, told.state.pulls)
 
 
 def read_measures(run: RunDirectory, settings: Settings) -> Measures:

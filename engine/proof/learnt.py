@@ -81,7 +81,9 @@ class Mirrored:
     limits: str = "Nothing with flipped images in the training. A one-sided subject is less than 1 by right."
 
     def needs(self, references: References) -> str:
-        """Losses."""
+        """Losses, of photos whose mirror images were not trained on."""
+        if references.losses.flipped:
+            return "Mirrored images were trained on too."
         return "" if references.losses.photos else NO_LOSSES
 
     def of(self, images: Sequence[Shot], references: References) -> Value:

@@ -29,6 +29,8 @@ class Losses:
     of_file: Mapping[str, Mapping[str, Pair]] = field(default_factory=dict)
     """The same with each LoRA file at `strength`."""
     strength: float = 1.0
+    flipped: bool = False
+    """Whether mirrored photos were trained on too."""
     captions: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     """By photo: the base's loss with its caption, and with that of another photo."""
     alone: Mapping[str, Pair] = field(default_factory=dict)

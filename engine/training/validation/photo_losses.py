@@ -79,7 +79,7 @@ class PhotoLosses:
             and (other := self._of_image(path, self._class_alone, measurer))
         }
         self._kept.save()
-        return Losses(photos, of_file, self._strength, captions, alone, prompts)
+        return Losses(photos, of_file, self._strength, self._job.settings.dataset.flip, captions, alone, prompts)
 
     def _of_photos(self, file: str, measurer: Measurer | None) -> dict[str, Pair]:
         found = {}

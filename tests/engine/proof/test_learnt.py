@@ -66,6 +66,8 @@ def test_mirrored_photos_tell_the_subject_from_the_photos(own: float, mirrored: 
 def test_losses_are_unknown_at_another_strength_and_where_nothing_is_learnt() -> None:
     assert measured(LEARNT, [shot(1, strength=0.5)], with_losses(0.8, 0.9)).value is None
     assert "too little" in measured(MIRRORED, [shot(1)], with_losses(1.0, 1.0)).unknown
+    flipped = replace(with_losses(0.8, 0.9), losses=replace(with_losses(0.8, 0.9).losses, flipped=True))
+    assert "trained on too" in measured(MIRRORED, [shot(1)], flipped).unknown
     for measure in (LEARNT, MIRRORED, FOLLOWED, CAPTIONS_FIT):
         assert "not loaded" in measured(measure, [shot(1)], References()).unknown
 
