@@ -33,8 +33,8 @@ def measured(**changes: float | None) -> list[dict[str, Any]]:
     like = {"base": 0.3, "range": [0.88, 0.97], "above": 0.0}
     strengths = [(FINAL, 0.5, 0.6), (FINAL, 1.0, at["likeness"] or 0.0), (FINAL, 1.5, at["likeness"] or 0.0)]
     return [
-        {"id": "likeness", "measures": [row("likeness", at["likeness"], **like), *map(figure, ("change", "people")), row("trigger_said", at["trigger_said"], without=["2.png"])], "images": []},
-        {"id": "generalises", "measures": [row("copy_hash", 0.6, copies=at["copied"]), *map(figure, ("variety", "followed", "mirrored", "captions_fit")), row("distinct", at["distinct"], distinct=3, alike=[["1.png", "3.png"]])], "images": []},
+        {"id": "likeness", "measures": [row("likeness", at["likeness"], **like), *map(figure, ("change", "people")), row("trigger_said", at["trigger_said"], without=[] if at["trigger_said"] == 1 else ["2.png"])], "images": []},
+        {"id": "generalises", "measures": [row("copy_hash", 0.6, copies=at["copied"]), *map(figure, ("variety", "followed", "mirrored", "captions_fit")), row("distinct", at["distinct"], distinct=round(18 * at["distinct"]) if at["distinct"] else None, alike=[["1.png", "3.png"]])], "images": []},
         {"id": "trigger_alone", "measures": [row("copy_hash", 0.6, copies=at["copied"]), figure("variety")], "images": []},
         {"id": "quality", "measures": list(map(figure, ("sharpness", "saturation"))), "images": []},
         {"id": "strength", "measures": [curve("likeness", strengths)], "images": []},

@@ -35,11 +35,13 @@ class Seen:
 
 def advice(seen: Seen, best: Mapping[str, Any] | None) -> list[Advice]:
     """`{id, change, why, do}`, the most helpful first."""
-    rows = [*(_CHANGES[seen.kind](seen) if seen.kind in _CHANGES else ()), *_by_image(seen.pulls)]
-    use = _keep(best, seen)
-    first = seen.kind in ("good", "overtrained")
-    worth_using = seen.kind != "wrong_data"
-    return [*([use] if use and first else []), *rows, *([use] if use and worth_using and not first else []), *_see_more(seen)]
+    trigger = list(_with_trigger(seen))
+    wrong = seen.kind == "wrong_data"
+    changes = [*(trigger if wrong else ()), *(_CHANGES[seen.kind](seen) if seen.kind in _CHANGES else ())]
+    kept = None if wrong else _keep(best, seen)
+    use = [kept] if kept else []
+    rows = [*use, *changes] if seen.kind in ("good", "overtrained") else [*changes, *use]
+    return [*rows, *([] if wrong else trigger), *_by_image(seen.pulls), *_see_more(seen)]
 
 
 def _advice(id: str, change: str, why: str, **do: Any) -> Advice:
@@ -135,13 +137,16 @@ def _less_by_heart(seen: Seen) -> Iterator[Advice]:
         )
 
 
-def _right_data(seen: Seen) -> Iterator[Advice]:
-    found, axes = seen.found, seen.axes
+def _with_trigger(seen: Seen) -> Iterator[Advice]:
+    """What to do about captions without the trigger, whatever the verdict is."""
     trigger = seen.settings.dataset.trigger if seen.settings else ""
-    without = found.row("likeness", "trigger_said").get("without") or []
-    if without:
+    if without := seen.found.row("likeness", "trigger_said").get("without"):
         why = f"{count(len(without), 'caption')} without it: {listed(without, 3)}."
         yield _advice("caption_trigger", f"Put the trigger “{trigger}” into every caption.", why, re_caption=without)
+
+
+def _right_data(seen: Seen) -> Iterator[Advice]:
+    found, axes = seen.found, seen.axes
     groups = found.row("likeness", "people").get("groups") or []
     if len(groups) > 1:
         others = [name for group in groups[1:] for name in group]

@@ -229,6 +229,7 @@ AXES: Mapping[str, Callable[[Measured], Reading | None]] = {
     "people": _value("likeness", "people"),
     "captions_fit": _value("generalises", "captions_fit"),
     "distinct": _value("generalises", "distinct"),
+    "photos_left": _value("generalises", "distinct", "distinct"),
     "held_out_lost": _held_out,
     "held_out_gain": _held_out_gain,
 }
