@@ -143,7 +143,7 @@ more = st.dictionaries(
 rows = st.builds(lambda id, value, more: {**TEXTS, "id": id, "value": value, **more}, ids, st.none() | st.floats(-2, 2), more)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.lists(rows, max_size=4))
 def test_rows_of_a_stranger_are_judged_or_not(rows: list[dict[str, Any]]) -> None:
     found = Measures(parts_of(measured(*rows)), Judged(FILE, 1.0, Settings())).judge(Checklist())

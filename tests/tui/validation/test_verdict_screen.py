@@ -88,6 +88,7 @@ async def test_a_file_is_chosen_and_its_strength_told(home: Path) -> None:
     assert read_checklist(run.validation / "checklist.json").chosen == FILE, "applied twice, it is still chosen"
 
 
+@pytest.mark.long
 async def test_captions_are_written_in_the_dataset_step(home: Path) -> None:
     run = judged_run(home, CAPTION)
     app = LoratuiApp(home, "validation", run)
@@ -134,6 +135,7 @@ async def test_view_only_shows_the_verdict_and_applies_nothing(home: Path) -> No
     assert not (run.validation / "checklist.json").exists()
 
 
+@pytest.mark.long
 async def test_hostile_words_are_cleaned(home: Path) -> None:
     run = judged_run(home, {**FEWER, "change": "\x1b[31m[bold]x[/bold]"}, reasons=["[red]y"])
     async with LoratuiApp(home, "validation", run).run_test(notifications=True, size=NARROW) as pilot:
