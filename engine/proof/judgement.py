@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from loratui.engine import sealed
@@ -130,22 +130,20 @@ def judgement_of(table: Mapping[str, Any]) -> Judgement | None:
     verdict = table.get("verdict")
     if not isinstance(verdict, dict) or verdict.get("kind") not in get_args(Kind):
         return None
-    confidence, best = finite(verdict.get("confidence")), _best(table.get("best"))
+    confidence = finite(verdict.get("confidence"))
     return Judgement(
         verdict["kind"],
         min(1.0, max(0.0, confidence or 0.0)),
         tuple(text for row in _rows(verdict.get("reasons")) if (text := _text(row))),
-        best,
-        tuple(advice for row in _rows(table.get("advice")) if (advice := _advice(row, best)) is not None),
+        _best(table.get("best")),
+        tuple(advice for row in _rows(table.get("advice")) if (advice := _advice(row)) is not None),
     )
 
 
-def _advice(row: Any, best: Best | None) -> Advice | None:
+def _advice(row: Any) -> Advice | None:
     if not isinstance(row, dict) or not isinstance(row.get("do"), dict):
         return None
     id, change, do = _text(row.get("id")), _text(row.get("change")), _do(row["do"])
-    if do.use is not None and do.use.step is None and best is not None and best.file == do.use.file:
-        do = replace(do, use=replace(do.use, step=best.step))
     return Advice(id, change, _text(row.get("why")), do) if id and change and do != Do() else None
 
 

@@ -40,8 +40,7 @@ def next_plan(run: RunDirectory, advice: Advice, home: Path) -> NextPlan:
     """
     do = advice.do
     if do.use is not None:
-        step = "" if do.use.step is None else f" --step {do.use.step}"
-        remedy = f"Export the file and use it at strength {do.use.strength:g}: loratui export {run.name}{step}"
+        remedy = f"Use the file at strength {do.use.strength:g}: loratui keep {run.name} --file {Path(do.use.file).name}"
         raise UsageError("This advice needs no new run.", remedy)
     if is_imported(run):
         raise UsageError(

@@ -239,7 +239,7 @@ class ValidationScreen(Applying, ReportingScreen):
         if self.model.kept.chosen != best.file:
             self._keep(lambda kept: kept.choose(best.file))
         self.loratui.tell(
-            f"{self.model.subject.files.words(best.file)} is chosen. Use it at strength {best.strength:g}; f exports it."
+            f"{self.model.subject.files.words(best.file)} is chosen. Use it at strength {best.strength:g}; f keeps it."
         )
 
     def _keep(self, change: Callable[[Checklist], Checklist]) -> None:

@@ -114,8 +114,7 @@ def how(advice: Advice, run: str) -> str:
     """How to apply an advice from a shell."""
     do = advice.do
     if do.use is not None:
-        step = "" if do.use.step is None else f" --step {do.use.step}"
-        return f"Use it at strength {do.use.strength:g}: loratui export {run}{step}"
+        return f"Use it at strength {do.use.strength:g}: loratui keep {run} --file {PurePosixPath(do.use.file).name}"
     if do.re_caption:
         return f"You can do it: write better captions for {_images(do.re_caption)}."
     return doing(do) if is_for_the_person(advice) else f"loratui continue {run} --advice {advice.id}"

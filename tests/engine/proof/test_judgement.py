@@ -45,7 +45,7 @@ def test_all_of_it_is_read(tmp_path: Path) -> None:
     assert (found.kind, found.confidence, found.reasons) == ("overtrained", 0.82, ("One.", "Two."))
     assert found.best == Best(FILE, 540, 0.8, "It is best.")
     assert {one.id: one.do for one in found.advice} == {
-        "use": Do(use=Best(FILE, 540, 0.8, "")),  # with the step of the best file, which is the same
+        "use": Do(use=Best(FILE, None, 0.8, "")),
         "longer": Do(continue_epochs=3),
         "lower": Do(settings={"adapter.rank": 8}),
         "out": Do(leave_out=("a.png",)),

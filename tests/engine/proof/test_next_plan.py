@@ -106,7 +106,7 @@ def test_captions_are_the_persons(run: RunDirectory, tmp_path: Path) -> None:
     [
         (
             Do(use=Best("output/anafox-000540.safetensors", 540, 0.8, "")),
-            r"needs no new run.*strength 0\.8: loratui export .* --step 540",
+            r"needs no new run.*strength 0\.8: loratui keep .* --file anafox-000540",
         ),
         (Do(look="Look at the hands."), r"cannot carry out this advice\. Look at the hands\."),
         (Do(continue_epochs=3), r"no checkpoint that can be used\. Begin with its weights"),

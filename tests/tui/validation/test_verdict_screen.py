@@ -82,7 +82,7 @@ async def test_a_file_is_chosen_and_its_strength_told(home: Path) -> None:
     async with LoratuiApp(home, "validation", run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "a apply")
         await pilot.press("a")
-        await shows(pilot, "step 540 is chosen. Use it at strength 1; f exports it.")
+        await shows(pilot, "step 540 is chosen. Use it at strength 1; f keeps it.")
         await pilot.press("a")
         await rests(pilot)
     assert read_checklist(run.validation / "checklist.json").chosen == FILE, "applied twice, it is still chosen"
