@@ -9,22 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.planning.rates import learning_in_words
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.lora_files import lora_paths
 from loratui.engine.runs.summary import RunSummary, summarise, summarise_all
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
-from loratui.tui.findings import in_one_line
 from loratui.tui.paths import path_from_text, path_text
 from loratui.tui.plain import follow
 from loratui.tui.plain.asking import Asker, asker
 from loratui.tui.plain.follow import follow_to_the_end, say_conclusion
+from loratui.tui.plain.numbers import change_numbers
 from loratui.tui.runs import figures
 from loratui.tui.terminal import clean
-from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, changes_in_words, next_step_for_folder, shown_value
-from loratui.tui.wizard.parent_of_draft import ParentOfDraft, changes_of_parent
+from loratui.tui.wizard.draft import Draft, next_step_for_folder
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
@@ -224,7 +222,8 @@ class Wizard:
         from loratui.tui.wizard.drafts import delete_draft
         from loratui.tui.wizard.preflight_rows import base_row
 
-        while self._change_numbers():
+        while (changed := change_numbers(self._draft, self._machine, self._ask, say)) is not None:
+            self._draft = changed
             self._keep()
         self._choose_prompts()
         prepared = prepare(self._draft.named(), self._home)
@@ -277,42 +276,6 @@ class Wizard:
         row = probed_row(probed, before, after, machine.vram_gib)
         say(f"{row.message} {row.remedy}")
         return probed.base
-
-    def _change_numbers(self) -> bool:
-        """Shows the plan and changes one number; False if the plan is right."""
-        from loratui.engine.planning.preflight import check_plan
-
-        plan = self._draft.plan()
-        assert plan is not None
-        say("The plan:")
-        for line in plan.formula.split("; "):
-            say(f"  {line}")
-        say(f"  {learning_in_words(self._draft.named().settings)}")
-        for changed in changes_of_parent(ParentOfDraft().of(self._draft), self._draft.named().settings):
-            say(changed.plain)
-        for key, now, before in changes_in_words(self._draft.named()):
-            say(f"  Changed: {key} {now} (preset: {before})")
-        for finding in check_plan(self._draft.named(), plan, self._machine):
-            say(in_one_line(finding))
-        planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
-        options = ["The plan is right"]
-        for field in PLAN_FIELDS:
-            value = self._draft.value(field.key) or planned.get(field.key, 0)
-            options.append(f"Change {field.label.lower()}, now {shown_value(value)}: {field.help}")
-        chosen = self._ask.choose("Change anything?", options)
-        if chosen == 0:
-            return False
-        field = PLAN_FIELDS[chosen - 1]
-
-        def check(answer: str) -> str:
-            try:
-                self._draft.with_text(field.key, answer)
-            except SchemaError as error:
-                return str(error)
-            return ""
-
-        self._draft = self._draft.with_text(field.key, self._ask.text(field.label, "", check))
-        return True
 
     def _follow(self, run: RunDirectory, job: str) -> int:
         ended = follow_to_the_end(run, job, sys.stdout, past=True)

@@ -96,8 +96,9 @@ class ValidationModel:
         return self.making and not self.stopping
 
     def can_apply(self, advice: Advice) -> bool:
-        """Whether a program can carry an advice out, and nothing works on the run."""
-        return self.summary is not None and not self.summary.active and not is_for_the_person(advice)
+        """Whether a program can carry an advice out; the plan of another run waits until nothing works on this one."""
+        at_rest = self.summary is not None and not self.summary.active
+        return advice.do.use is not None or (at_rest and not is_for_the_person(advice))
 
     @property
     def first_to_apply(self) -> Advice | None:

@@ -71,4 +71,6 @@ class VerdictScreen(LoratuiScreen[Advice]):
     def _about_advice(self) -> str:
         if not self._judged.advice:
             return "There is no advice: nothing needs to change."
+        if self.model.summary is not None and self.model.summary.active:
+            return "What to change. A plan can be made from it when the run is at rest."
         return "What to change. Your own ticks, ratings and notes count more than the measures."
