@@ -151,6 +151,18 @@ def test_the_cause_of_an_end_is_told_from_its_consequences(
     )
 
 
+def test_the_process_that_starts_the_others_writes_nothing_once_another_has_the_run(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(*TWO)
+    mine = fence.take(run.path, "this-box")
+    monkeypatch.setenv(fence.VARIABLE, fence.to_environment(mine)[fence.VARIABLE])
+    mine.close()
+    fence.take(run.path, "another-box").close()
+    assert together._end_as(run, {1: failure(1, ExitCode.DISK, "It is full.")}) == ExitCode.DISK
+    assert events(run, "run_failed_with") == []
+
+
 def test_an_error_of_a_follower_is_left_where_torch_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
     together.leave_words(ExitCode.DATASET, "An image is missing.", "Restore it.")
