@@ -53,7 +53,7 @@ def test_row_21_a_container_that_is_stopped_loses_no_more_than_since_the_last_ch
     else:
         assert (found.status, found.exit_code) == ("stopped", 143)
         assert saved >= made
-        assert "stopped" in said
+        assert "Stopped as asked." in said
     assert train(run, every_step) == ExitCode.DONE
     assert losses(run).items() <= losses(whole).items()
     assert same(weights(run), weights(whole))
