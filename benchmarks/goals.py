@@ -45,7 +45,11 @@ class Goal:
     def found(self, reports: list[Report]) -> tuple[float, str] | None:
         """The figure of the newest report that has the rungs, and its date."""
         for report in reversed(reports):
-            if (report["benchmark"], report.get("family")) in (("true_size", self.family), (self.family, "sd15")):
+            if (report["benchmark"], report.get("family")) in (
+                ("true_size", self.family),
+                ("validation_speed", self.family),
+                (self.family, "sd15"),
+            ):
                 with contextlib.suppress(KeyError):  # a rung that it lacks
                     return self.value(measured(report)), str(report["date"])
         return None
@@ -104,6 +108,12 @@ def _against_estimate(rung: str, end: int) -> Callable[[Rungs], float]:
     return lambda rungs: float(rungs[rung]["step_ms"][0] / rungs[rung]["estimated_ms"][end])
 
 
+def _validations(family: str) -> Iterator[Goal]:
+    for way, words, least in (("loratui-1", "one at a time", 1.0), ("loratui", "in batches", 1.5)):
+        words = f"validation images/s {words} against a diffusers loop"
+        yield Goal(family, words, "×", least, _rate(way, "diffusers"), least=True)
+
+
 def _starts(family: str) -> Iterator[Goal]:
     for rung, words, most_s in (("kept", "", 15), ("compiled", ", compiled", 30), ("compiled+warm", ", compiled before", 18)):
         yield Goal(family, f"start to first step{words}", "s", most_s, _figure(rung, "first_step_s"))
@@ -132,6 +142,7 @@ GOALS = (
     Goal("sd15", "a step in bf16", "ms", 30, _ms("compiled")),
     *_capped("sd15", 5.2, None),
     *_starts("sd15"),
+    *(goal for family in ("flux", "sdxl", "sd15") for goal in _validations(family)),
     Goal("demo", "from the start to the LoRA file", "s", 180, _figure("sd15", "whole_s")),
     Goal("demo", "likeness at strength 1", "", 0.97, _figure("sd15", "likeness"), least=True),
 )

@@ -73,7 +73,7 @@ def main() -> None:
         time.monotonic(),
         {"format": FORMAT, "benchmark": "validation_speed", "family": args.family, "tiny": args.cpu},
     )
-    report |= {"command": command(), "images": args.images - 1, **facts(), "ways": {}}
+    report |= {"commands": [command()], "images": args.images - 1, **facts(), "rungs": {}}
     prepare(args)
     for way in args.ways.split(","):
         if time.monotonic() - began > args.seconds:
@@ -84,7 +84,7 @@ def main() -> None:
         )
         lines = done.stdout.splitlines()
         found = json.loads(lines[-1]) if done.returncode == 0 and lines else {"failed": done.stderr[-2000:]}
-        report["ways"][way] = found
+        report["rungs"][way] = found
         print(f"{way}: {found.get('images_s', 0):.3f} images/s {found}", flush=True)
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / f"validation_speed-{args.family}.json").write_text(json.dumps(report, indent=1))

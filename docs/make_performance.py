@@ -166,6 +166,27 @@ def libraries(reports: list[Report]) -> Iterator[str]:
     yield from rows or ["| not measured yet | | | | |"]
 
 
+def validation(reports: list[Report]) -> Iterator[str]:
+    """Images a second, beside the loop that people write with diffusers."""
+    yield "| family | way | images/s | against the loop | GiB in use | GPU | measured |"
+    yield "|---|---|---|---|---|---|---|"
+    rows = []
+    for family, report in newest(reports, "validation_speed").items():
+        found = measured(report)
+        loop = found.get("diffusers", {}).get("images_s")
+        for way, figures in found.items():
+            times = f"{figures['images_s'] / loop:.2f} ×" if loop else "–"
+            cells = (
+                f"{figures['images_s']:.3f}",
+                times,
+                _gib(figures["allocated_gib"]),
+                report["machine"]["gpu"],
+                report["date"],
+            )
+            rows.append(f"| {TITLES[family]} | `{way}` | {' | '.join(cells)} |")
+    yield from rows or ["| not measured yet | | | | | | |"]
+
+
 def earlier(reports: list[Report]) -> Iterator[str]:
     """What was measured again since, one line for each rung."""
     yield "| measured | family | rung | ms a step | GiB held | compiling, s | first step after, s |"
@@ -187,6 +208,7 @@ SECTIONS = {
     "demo": demo,
     "formats": formats,
     "libraries": libraries,
+    "validation": validation,
     "earlier": earlier,
 }
 
