@@ -312,6 +312,8 @@ KEYS: tuple[Key, ...] = (
         Key("measures", "m", "measures", "every measure of this part, what it means and its limits", when="has_measures"),
         Key("make_grid", "g", "make", when="model.can_make", changes=True,
             help="choose prompts, strengths, seeds and files, see what they cost, and make the images"),
+        Key("newest", "g", "newest file", action="validate_newest", when="model.can_take_newest", changes=True,
+            help="validate the newest file of the run that still trains, as a run of its own; says what memory is free"),
         Key("go_on_grid", "r", "resume", "make the missing images", action="go_on", when="model.can_go_on", changes=True),
         Key("stop_grid", "x", "stop", action="stop", when="model.can_stop", changes=True,
             help="stop making images; r resumes later"),

@@ -7,7 +7,6 @@ from loratui.engine.findings import Finding
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning import figures
-from loratui.engine.planning.memory_misfits import misfits_of
 from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import decide
 from loratui.presets.schema import Settings
@@ -29,11 +28,10 @@ def room_beside(settings: Settings, here: Accelerator) -> str:
     plan = decide(facts)
     if isinstance(plan, Finding):
         raise OutOfMemoryError(plan.message, _REMEDY)
-    for found in misfits_of(facts, plan):
-        if found.severity == "error":
-            raise OutOfMemoryError(found.message, _REMEDY)
-    needed = f" of at most {plan.need.training:.1f} GiB" if plan.need else ""
-    return (
-        f"{facts.card.name} has {facts.room_gib:.1f} GiB free beside the training, enough for the memory plan {plan.way}{needed}; "
-        "the training is slower meanwhile."
-    )
+    room = f"{facts.card.name} has {facts.room_gib:.1f} GiB free beside the training"
+    if plan.need is None:
+        return f"{room}, enough for a tiny base."
+    needed = plan.need.sampling  # nothing is trained: what images take, in tiles where they must
+    if needed > facts.room_gib:
+        raise OutOfMemoryError(f"{room}, and {needed:.1f} GiB are needed.", _REMEDY)
+    return f"{room}, and it takes {needed:.1f} GiB (memory plan {plan.way}); the training is slower meanwhile."

@@ -42,7 +42,13 @@ def run_of(args: argparse.Namespace, out: TextIO) -> RunDirectory:
             raise UsageError(f"--{option} belongs to a file, and none was given.", "Add --lora FILE, or leave it out.")
     chosen = common.chosen_run(args)
     summary = summarise(chosen)
-    return _newest(chosen, out) if summary.active and summary.job == "train" and summary.status != "finishing" else chosen
+    if not (summary.active and summary.job == "train") or summary.status == "finishing":
+        return chosen
+    from loratui.tui.validation import newest
+
+    run, words = newest.take(chosen, loratui_home(), common.this_machine())
+    say(out, clean(words))
+    return run
 
 
 def imported(args: argparse.Namespace, file: str, out: TextIO) -> RunDirectory:
@@ -68,16 +74,4 @@ def imported(args: argparse.Namespace, file: str, out: TextIO) -> RunDirectory:
     say(out, clean(f"{run.name}: {' '.join(said)}"))
     if not args.images:
         say(out, "Without --images nothing is compared with photos: neither likeness nor copies are measured.")
-    return run
-
-
-def _newest(training: RunDirectory, out: TextIO) -> RunDirectory:
-    """The newest file of a run that trains, as a run of its own. Raises `UsageError` where the machine has no room for both."""
-    from loratui.engine.planning.beside import room_beside
-    from loratui.engine.planning.recipe import read_recipe
-    from loratui.engine.runs.importing import import_newest
-
-    room = room_beside(read_recipe(training.effective).settings, common.this_machine())
-    run = import_newest(training, loratui_home())
-    say(out, clean(f"{training.name} still trains. Its newest file is validated as {run.name}. {room}"))
     return run

@@ -86,6 +86,11 @@ class ValidationModel:
         return self.summary is not None and not self.summary.active and self.has_file
 
     @property
+    def can_take_newest(self) -> bool:
+        """Whether the run still trains, and has a file that can be validated beside it."""
+        return self.summary is not None and self.summary.active and self.summary.job == "train" and self.has_file
+
+    @property
     def can_go_on(self) -> bool:
         """Whether some images are not made yet."""
         return self.can_make and any(not slot.made for slot in self.slots)

@@ -38,7 +38,7 @@ def images(model: ValidationModel) -> Content:
     if made:
         return plain(f"{text.count(made, 'image')}. g makes others.", "$muted")
     if active:
-        return plain("Training is running; make images when it has ended.", "$muted")
+        return plain("Training is running; g validates its newest file beside it.", "$muted")
     return Content.assemble("No images yet. ", ("g", "bold $accent"), "  chooses what to make, and makes it.")
 
 

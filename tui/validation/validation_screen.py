@@ -299,6 +299,20 @@ class ValidationScreen(Applying, ReportingScreen):
 
         self.app.push_screen(MakeScreen(self.model, file, self.query_one(CheckList).point.id), closed)
 
+    @work(exclusive=True, group="newest", description="validate the newest file")
+    async def action_validate_newest(self) -> None:
+        """Makes a run of the newest file, starts its validation and shows it."""
+        from loratui.tui.validation import newest
+
+        self.loratui.tell("Looking for room beside the training …")
+        try:
+            run, words = await self.in_thread(newest.begin, self.run_directory, self.loratui.home)
+        except LoratuiError as error:
+            self.loratui.tell(str(error), "error")
+            return
+        self.loratui.tell(words)
+        self.loratui.open("validation", run.name)
+
     def action_go_on(self) -> None:
         """Starts the job again with the same request."""
         self.loratui.tell("Making the rest of the images. It continues if you leave.")
