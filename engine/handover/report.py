@@ -16,21 +16,13 @@ from loratui.engine.handover import curves, sheets
 from loratui.engine.handover.gathered import Gathered, gather
 from loratui.engine.handover.grids import Grid
 from loratui.engine.job_child import Answer, Parent
-from loratui.engine.proof.told import PART_TITLES
+from loratui.engine.proof.told import PART_TITLES, VERDICTS
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
 
 FOLDER = "report"
 """Of a run: what is in it is made again by the next report."""
 KINDS = (("strengths", "Strengths"), ("checkpoints", "Files of the epochs"), ("samples", "Samples while it trained"))
-HEADLINES = {
-    "good": "Well trained",
-    "undertrained": "Undertrained",
-    "overtrained": "Overtrained",
-    "memorised": "It has memorised photos",
-    "wrong_data": "Something is wrong with the data",
-    "unclear": "Not clear",
-}
 NOT_JUDGED = "Validate the run, then make the report again: loratui validate RUN"
 
 
@@ -141,7 +133,7 @@ def _rendered(template: str, report: Gathered, shown: Mapping[str, Shown], writt
         kinds=KINDS,
         titles=PART_TITLES,
         side=sheets.SIDE_PX,
-        headline=HEADLINES.get(kind, HEADLINES["unclear"]),
+        headline=VERDICTS[kind or "unclear"][0],
         confidence=f"{confidence:.0%} sure" if confidence is not None else "",
         not_judged=NOT_JUDGED,
         left_out=left_out,

@@ -21,6 +21,16 @@ PART_TITLES: Mapping[str, str] = {
 }
 """The parts of the validation, as screens and reports call them."""
 
+VERDICTS: Mapping[str, tuple[str, str]] = {
+    "good": ("Well trained", "It learnt the subject and still follows the prompt."),
+    "undertrained": ("Undertrained", "It learnt too little of the subject."),
+    "overtrained": ("Overtrained", "It learnt too much: freedom or quality is lost."),
+    "memorised": ("It has memorised photos", "They come back where new images were asked for."),
+    "wrong_data": ("Something is wrong with the data", "Images, captions or trigger word do not fit together."),
+    "unclear": ("Not clear", "The images do not say enough for a verdict."),
+}
+"""Each verdict, and what it means."""
+
 
 def sentence(row: Row) -> str:
     """`Sharpness 0.96 of the base's: unchanged`, or why it is unknown."""

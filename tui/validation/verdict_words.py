@@ -8,39 +8,35 @@ from pathlib import PurePosixPath
 from textual.content import Content
 
 from loratui.engine.proof.judgement import Advice, Best, Do, Judgement, Kind
+from loratui.engine.proof.told import VERDICTS
 from loratui.engine.words import count, joined
 from loratui.tui.widgets.line import joined as together
 from loratui.tui.widgets.line import plain
 from loratui.tui.wizard.draft import value_in_words
 
-_KINDS: Mapping[Kind, tuple[str, str, str]] = {
-    "good": ("Good", "It learnt the subject and still follows the prompt.", "$success"),
-    "undertrained": ("Undertrained", "It learnt too little of the subject.", "$warning"),
-    "overtrained": ("Overtrained", "It learnt too much: freedom or quality is lost.", "$warning"),
-    "memorised": ("Memorised", "It gives photos back instead of making new images.", "$error"),
-    "wrong_data": (
-        "Wrong data",
-        "Images, captions or trigger word do not fit together; more training does not help.",
-        "$error",
-    ),
-    "unclear": ("Unclear", "The images do not say enough for a verdict.", "$muted"),
+_TONES: Mapping[Kind, str] = {
+    "good": "$success",
+    "undertrained": "$warning",
+    "overtrained": "$warning",
+    "memorised": "$error",
+    "wrong_data": "$error",
+    "unclear": "$muted",
 }
-"""Name, meaning and colour of each verdict."""
 
 
 def headline(judged: Judgement) -> str:
     """`Overtrained, 82 % sure`."""
-    return f"{_KINDS[judged.kind][0]}, {round(judged.confidence * 100)} % sure"
+    return f"{VERDICTS[judged.kind][0]}, {round(judged.confidence * 100)} % sure"
 
 
 def meaning(judged: Judgement) -> str:
     """What the verdict says of the LoRA, in a sentence."""
-    return _KINDS[judged.kind][1]
+    return VERDICTS[judged.kind][1]
 
 
 def tone(judged: Judgement) -> str:
     """The colour of the verdict."""
-    return _KINDS[judged.kind][2]
+    return _TONES[judged.kind]
 
 
 def best_words(best: Best) -> str:

@@ -111,7 +111,7 @@ async def test_what_cannot_be_applied_says_why(home: Path) -> None:
 async def test_a_verdict_without_advice_and_no_verdict_at_all(home: Path) -> None:
     run = judged_run(home, kind="good", reasons=[])
     async with LoratuiApp(home, "validation", run).run_test(notifications=True, size=WIDE) as pilot:
-        text = await shows(pilot, "Good, 82 % sure: It learnt the subject and still follows the prompt.")
+        text = await shows(pilot, "Well trained, 82 % sure: It learnt the subject and still follows the prompt.")
         assert "a apply" not in text
         await pilot.press("v")
         await shows(pilot, "There is no advice: nothing needs to change.")
@@ -121,7 +121,7 @@ async def test_a_verdict_without_advice_and_no_verdict_at_all(home: Path) -> Non
     async with LoratuiApp(home, "validation", run).run_test(notifications=True, size=WIDE) as pilot:
         text = await shows(pilot, "Checklist", "8 images")
         assert "v verdict" not in text
-        assert "Good, 82 %" not in text
+        assert "Well trained, 82 %" not in text
 
 
 async def test_view_only_shows_the_verdict_and_applies_nothing(home: Path) -> None:
