@@ -8,6 +8,8 @@ from loratui.engine.formats.layers import Part
 from loratui.presets.schema import Family
 
 DOWN, UP, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
+PEFT_FILE, PEFT_CONFIG = "adapter_model", "adapter_config.json"
+"""What PEFT calls its own file, without the ending, and the file beside it that has the alpha."""
 
 
 def stem(family: Family, part: Part, module: str) -> str:

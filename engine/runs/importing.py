@@ -11,6 +11,7 @@ from loratui.engine.dataset.ledger import FORMAT as LEDGER_FORMAT
 from loratui.engine.dataset.ledger import build_ledger, identity_of, read_ledger, read_table
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.formats.peft_names import PEFT_CONFIG, PEFT_FILE
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.planning.lora_match import match
 from loratui.engine.planning.recipe import Recipe, effective_toml, read_recipe, read_to_begin, with_folder_names
@@ -20,6 +21,7 @@ from loratui.engine.runs.directory import RunDirectory, create_run, list_runs, s
 from loratui.engine.runs.event_log import EventLog
 from loratui.engine.runs.lora_files import file_name, lora_files
 from loratui.engine.runs.lora_hashes import hashes_of, require_as_saved
+from loratui.engine.untrusted import read_whole
 from loratui.engine.words import count, listed
 
 DONE = "It was imported; nothing is trained here."
@@ -47,9 +49,8 @@ def import_file(path: Path, recipe: Recipe, home: Path) -> tuple[RunDirectory, l
         recipe = with_folder_names(recipe, images)
         plan = make_plan(recipe, images)
         table, effective = build_ledger(recipe.settings, images, plan), effective_toml(recipe, plan)
-    said = [
-        f"{count(found.layers, 'layer')} of {recipe.settings.base.model} with a {recipe.settings.adapter.kind} of rank {recipe.settings.adapter.rank}."
-    ]
+    adapter, layers = recipe.settings.adapter, count(found.layers, "layer")
+    said = [f"a {adapter.kind} of rank {adapter.rank} on {layers} of {recipe.settings.base.model}."]
     if found.others:
         said.append(
             f"{count(len(found.others), 'tensor')} of it belong to no layer that loratui knows and have no effect here: "
@@ -73,6 +74,15 @@ def import_newest(run: RunDirectory, home: Path) -> RunDirectory:
     return _made(path, recipe, recipe.to_toml(), {**table, "images": rows}, home, step)
 
 
+def _config_beside(path: Path) -> dict[str, bytes]:
+    """The file in which PEFT keeps the alpha of its own file, without which that would have another strength."""
+    config = path.with_name(PEFT_CONFIG)
+    try:
+        return {PEFT_CONFIG: read_whole(config)} if path.name.startswith(PEFT_FILE) else {}
+    except OSError:  # Gone, or none that can be read: then the scale is 1, as it is where the file lies
+        return {}
+
+
 def _made(path: Path, recipe: Recipe, effective: str, table: Mapping[str, Any], home: Path, step: int) -> RunDirectory:
     """The run of a file, the one of an earlier import where everything is the same."""
     began = lineage.of_file(path, "imported")
@@ -90,6 +100,8 @@ def _made(path: Path, recipe: Recipe, effective: str, table: Mapping[str, Any], 
     def fill(folder: Path) -> None:
         run = RunDirectory(folder)
         durable.write_new(run.output / name, data)
+        for beside, content in _config_beside(path).items():
+            durable.write_new(run.output / beside, content)
         lineage.keep(run, began)
         with EventLog.open(run.events) as log:
             log.append(

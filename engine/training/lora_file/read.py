@@ -18,6 +18,7 @@ from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
+from loratui.engine.formats.peft_names import PEFT_CONFIG, PEFT_FILE
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.limits import SMALL_FILE_BYTES
 from loratui.engine.training.adapters.weight_delta import TENSORS, WeightDelta
@@ -52,10 +53,10 @@ def read_lora(path: Path, family: Family, layers: Iterable[tuple[Part, str]]) ->
 
 def _beside(path: Path) -> dict[str, str]:
     """The alphas in the separate file of PEFT, where the LoRA's file is PEFT's, in the form of diffusers' metadata."""
-    if not path.name.startswith("adapter_model"):
+    if not path.name.startswith(PEFT_FILE):
         return {}
     try:
-        table = read_json(path.with_name("adapter_config.json"))
+        table = read_json(path.with_name(PEFT_CONFIG))
     except Unreadable:
         return {}
     if not isinstance(table, dict):

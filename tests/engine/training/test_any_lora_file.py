@@ -15,6 +15,9 @@ from safetensors.torch import load_file, save_file
 from loratui.engine.durable import write_file
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.lora_match import match
+from loratui.engine.planning.recipe import build_recipe
+from loratui.engine.runs.directory import list_runs
+from loratui.engine.runs.importing import import_file
 from loratui.engine.training.lora_file.as_it_is import add_from_file
 from loratui.presets.schema import Adapter, Base, Family, replace
 
@@ -157,3 +160,21 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     tensors[name][0, 0] = float("nan")
     with pytest.raises(UsageError, match="not finite"):
         put_on(save(tmp_path / "nan.safetensors", tensors), base_of(tmp_path / "base", "sd15"))
+
+
+def test_the_alpha_that_peft_keeps_beside_its_file_comes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_model.safetensors"
+    model = unet_sd15()
+    write(path, "sd15", trained("sd15", {"denoiser": model}, PLAIN), PLAIN, layout="peft")
+    save_file(load_file(path), path)  # without loratui's metadata
+    base = base_of(tmp_path / "base", "sd15")
+    write_file(tmp_path / "adapter_config.json", b'{"r": 4, "lora_alpha": 12}')
+    tripled, _ = put_on(path, base)
+    recipe = build_recipe("demo", base=base.model)
+    for _ in range(2):
+        run, said = import_file(path, recipe, tmp_path / "home")
+        assert "a lora of rank 4 on 80 layers of" in said[0]
+    assert [one.name for one in list_runs(tmp_path / "home")] == [run.name]
+    assert torch.equal(put_on(run.output / path.name, base)[0], tripled)
+    (run.output / "adapter_config.json").unlink()
+    assert not torch.allclose(put_on(run.output / path.name, base)[0], tripled, atol=1e-4)
