@@ -34,6 +34,7 @@ from loratui.engine.planning.bases import is_tokenizer_of
 from loratui.engine.planning.lora_size import denoiser_config, targeted, text_encoders_of
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
+from loratui.engine.proof.judgement import read_judgement
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs import changes, control, lock
 from loratui.engine.runs.directory import RunDirectory
@@ -43,7 +44,7 @@ from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.verdict import Evidence, judge
 from loratui.engine.untrusted import Unreadable, parse_json
 from loratui.presets import read_preset
-from loratui.presets.schema import SchemaError, parse_value
+from loratui.presets.schema import SchemaError, Settings, parse_value
 from loratui.tui import settings
 from loratui.tui.dataset.recent import recent_folders
 from loratui.tui.runs import figures
@@ -227,6 +228,9 @@ def json_files(data: bytes, folder: Path) -> None:
     read_listed(folder / "x.json")
     read_checklist(folder / "x.json")
     training_paths(folder / "x.json")
+    run.validation.mkdir()
+    (run.validation / "measures.json").write_bytes(data)
+    read_judgement(run, Settings())
     for part in ("unet", "text_encoder", "text_encoder_2"):
         (folder / part).mkdir()
         (folder / part / "config.json").write_bytes(data)
@@ -245,6 +249,8 @@ def json_files(data: bytes, folder: Path) -> None:
 
 
 def json_seeds() -> list[bytes]:
+    texts = dict.fromkeys(("title", "figure", "means", "unknown", "about", "limits", "unit"), "")
+    measured_row = {**texts, "id": "likeness", "value": 0.5, "spread": 0.1, "base": 0.1, "range": [0.4, 0.6]}
     tables: list[Any] = [
         {"v": 1, "step": 3, "loss_smoothed": 0.1, "preset": "demo", "seconds": 1e3},
         {"format": 1, "saved": 1.5, "step": "plan", "preset": "demo", "changes": {"adapter.rank": 4}, "typed": {}, "others": {}},
@@ -252,6 +258,10 @@ def json_seeds() -> list[bytes]:
         {"v": 1, "supervisor": {"pid": 1, "start": 2, "boot_id": "x", "host": "y"}, "trainer": None, "job": "train", "since": 1.0},
         {"format": 1, "grids": ["strengths"], "images": [{"grid": "strengths", "prompt": "p", "seed": 1, "file": "f", "path": "a.png", "strength": 1}]},
         {"format": 2, "ticked": {"likeness": 1.0}, "notes": {}, "seen": [], "files": {"output/a": {"rating": 3, "note": "x"}}, "chosen": ""},
+        {"format": 1, "file": "output/a", "strength": 1.0, "parts": [{"id": "likeness", "measures": [measured_row], "images": []},
+         {"id": "checkpoints", "measures": [{**measured_row, "curve": [{"file": "output/a", "step": 9, "strength": 1, "value": 0.4}]}], "images": []}],
+         "verdict": {"kind": "good", "confidence": 0.9, "reasons": ["x"]}, "best": {"file": "output/a", "step": 9, "strength": 1.0, "reason": "y"},
+         "advice": [{"id": "a", "change": "b", "why": "c", "do": {"settings": {"adapter.rank": 8}}}]},
         {"judged_by": judged_by(), "seen": {"/x": {"stamp": [1, 2, 3], "is": {"path": "/x", "held": [], "missing": []}}}},
         {"block_out_channels": [8, 16], "layers_per_block": 1, "cross_attention_dim": 16, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
          "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2},
