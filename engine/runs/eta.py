@@ -19,6 +19,9 @@ _FEWEST_S = 8.0
 _SETTLED = 0.15
 """The estimate is sure while its newest value is within this share of the smoothed value."""
 
+_NO_TIME_S = 1e9
+"""No step takes that long, whatever a log says, and sums of such figures overflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
@@ -120,7 +123,7 @@ class EtaEstimator:
     def step(self, step: int, step_s: float | None, steps_left: int) -> None:
         """An optimizer step of `step_s` seconds; steps missing from the log count as much."""
         now = self.trainer
-        if step_s is not None and math.isfinite(step_s) and step_s > 0:
+        if step_s is not None and 0 < step_s < _NO_TIME_S:
             self.times.add(step_s)
             self.shown.append(step_s)
         if now.last_step and step > now.last_step and self.shown:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loratui.engine.runs.eta import EtaEstimator, TimeLeft
@@ -108,6 +108,7 @@ def test_at_the_end_nothing_is_left() -> None:
     assert left.seconds == 0.0
 
 
+@example([(0.0, 9e307, 0), (0.0, 9e307, 0), (0.0, 1.0, 0)])
 @given(
     st.lists(
         st.tuples(
