@@ -8,6 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""With this variable set to 1, torchrun makes a new store each time that it starts the processes. In the one that it shares otherwise (torch
+2.13), processes that are started again wait for the addresses of those before, for hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:

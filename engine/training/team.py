@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
+from loratui.engine.errors import UsageError
 from loratui.engine.machine.gpu_faults import is_out_of_memory
-from loratui.engine.planning.world import ALONE, World
+from loratui.engine.planning.world import ALONE, OWN_STORE, World
 from loratui.engine.training.together import STORE, LeftAloneError
 
 WORD_WITHIN = timedelta(hours=4)
@@ -98,6 +99,15 @@ def joined(world: World) -> Team:
     if world.size == 1:
         return Team(world)
     store = os.environ.get(STORE)
+    if (
+        not store
+        and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    ):
+        raise UsageError(
+            "torchrun has started the processes again, and they cannot find each other: its store has the addresses of those before.",
+            f"Start torchrun with {OWN_STORE}=1 in its environment, as in the line that loratui train --machines prints.",
+        )
     with left_alone():
         dist.init_process_group(
             "gloo",

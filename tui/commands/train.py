@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.world import OWN_STORE
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
@@ -106,7 +107,7 @@ def carry_out(recipe: Recipe, args: argparse.Namespace, *, machines: int = 1) ->
 def torchrun_line(run: Path, machines: int, each: int) -> str:
     """The command that trains a run on one of several machines."""
     places = f"--nnodes {machines} --nproc-per-node {each} --rdzv-backend c10d --rdzv-endpoint HOST:29400 --rdzv-id {run.name}"
-    return f"torchrun {places} --max-restarts 3 -m loratui.engine.training {shlex.quote(str(run))}"
+    return f"{OWN_STORE}=1 torchrun {places} --max-restarts 3 -m loratui.engine.training {shlex.quote(str(run))}"
 
 
 def _start_over_warnings(findings: Sequence[Finding], args: argparse.Namespace, out: TextIO) -> None:

@@ -25,7 +25,7 @@ from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.training import together
 from loratui.engine.training.setup import read_job
-from loratui.engine.training.team import Team
+from loratui.engine.training.team import Team, joined
 
 SMALL = ("adapter.targets=attention", "samples.steps=1", 'samples.prompts=["a {subject}"]', "training.batch_size=1")
 TWO = (*SMALL, "memory.device=cpu", "training.processes=2")
@@ -290,6 +290,14 @@ def test_a_run_that_torchrun_trains_has_a_last_word_and_what_was_chosen_follows(
     assert begun == ([status] if status else [])
     assert together.has_ended(run) == (returned == 0), "then the others end well too"
     held.release()
+
+
+def test_processes_that_would_not_find_each_other_again_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the store that torchrun shares, torch 2.13 waits for the addresses of the processes before, for as long as it may."""
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(UsageError, match=r"TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        joined(World(1, 2))
 
 
 def test_of_a_run_that_was_taken_over_the_older_writer_says_no_last_word(make_run: MakeRun) -> None:

@@ -16,6 +16,7 @@ import pytest
 from fake_run import FakeTrainer, finished_run, make_run
 
 from loratui.engine import sealed
+from loratui.engine.planning.world import OWN_STORE
 from loratui.engine.runs import control, lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs, open_run
 from loratui.engine.runs.event_log import EventLog
@@ -123,7 +124,7 @@ def test_a_run_of_several_machines_is_made_and_the_line_that_starts_it_is_printe
     made = json.loads(capsys.readouterr().out)
     run = only_run(home)
     assert (made["run"], made["path"]) == (run.name, str(run.path))
-    assert made["command"].startswith("torchrun --nnodes 2 --nproc-per-node 2 ")
+    assert made["command"].startswith(f"{OWN_STORE}=1 torchrun --nnodes 2 --nproc-per-node 2 ")
     assert made["command"].endswith(f" -m loratui.engine.training {run.path}")
     assert "processes = 4" in run.effective.read_text()
     assert not run.events.exists()
