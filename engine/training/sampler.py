@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from torch import Tensor
-
 from loratui.engine.durable import make_directory, write_file
 from loratui.engine.families.model import Model, SamplePlan
 from loratui.engine.training.adapters.adapter import LoraAdapter
@@ -48,13 +46,12 @@ def write_sample(
     computed within `computing`, where nothing of the training changes."""
     with adapter.strength(strength), computing or nullcontext():
         pixels = model.sample(plan(), on_step)
-    return write_image(path, pixels)
+    return write_image(path, to_png(pixels))
 
 
-def write_image(path: Path, pixels: Tensor) -> str:
-    """Writes (3, H, W) uint8 pixels as PNG, and returns the SHA-256 of the file."""
+def write_image(path: Path, png: bytes) -> str:
+    """Writes a PNG, and returns the SHA-256 of the file."""
     make_directory(path.parent)
-    png = to_png(pixels)
     write_file(path, png)
     return hashlib.sha256(png).hexdigest()
 

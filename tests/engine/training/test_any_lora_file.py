@@ -22,6 +22,7 @@ from loratui.engine.training.lora_file.as_it_is import add_from_file
 from loratui.presets.schema import Adapter, Base, Family, replace
 
 DENOISERS: dict[Family, Any] = {"sd15": unet_sd15, "sdxl": unet_sdxl, "flux": flux}
+LONG = pytest.mark.long
 PLAIN = Adapter(rank=4, alpha=2.0, targets="attention")
 
 
@@ -48,11 +49,11 @@ def put_on(path: Path, base: Base, text: Any = None) -> tuple[torch.Tensor, bool
     [
         ("sd15", PLAIN, "kohya"),
         ("sd15", PLAIN, "peft"),
-        ("sd15", Adapter(kind="locon", rank=4, alpha=2.0, conv_rank=2, targets="sd-scripts+conv"), "kohya"),
-        ("sd15", Adapter(kind="loha", rank=3, targets="attention+ff"), "kohya"),
+        pytest.param("sd15", Adapter(kind="locon", rank=4, conv_rank=2, targets="sd-scripts+conv"), "kohya", marks=LONG),
+        pytest.param("sd15", Adapter(kind="loha", rank=3, targets="attention+ff"), "kohya", marks=LONG),
         ("sd15", Adapter(kind="lokr", rank=2, factor=4, targets="attention"), "kohya"),
         ("sd15", Adapter(rank=4, alpha=2.0, dora=True, targets="attention"), "peft"),
-        ("sdxl", PLAIN, "kohya"),
+        pytest.param("sdxl", PLAIN, "kohya", marks=LONG),
         ("flux", PLAIN, "kohya"),
         ("flux", PLAIN, "peft"),
     ],
