@@ -15,10 +15,10 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.handover import curves, grids
 from loratui.engine.handover.curves import Chart, tables
 from loratui.engine.handover.grids import Grid
-from loratui.engine.handover.judged import Judged, read_judged
 from loratui.engine.handover.private import Private, place
 from loratui.engine.handover.shots import read_history
 from loratui.engine.planning.recipe import Recipe, read_recipe
+from loratui.engine.proof.judgement import Judgement, read_judgement
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist, read_checklist
 from loratui.engine.proof.report import latest
@@ -83,7 +83,8 @@ class Gathered:
     name: str
     """Of the run."""
     facts: tuple[tuple[str, str], ...]
-    judged: Judged
+    judged: Judgement | None
+    """What the app says too; None where nothing was measured."""
     best: str
     """The recommended file and strength in words; empty if there is none."""
     grids: tuple[Grid, ...]
@@ -112,8 +113,8 @@ def gather(run: RunDirectory, *, photos: bool) -> Gathered:
     names = [*(entry.relative for entry in trained), *_named(made, parts)]
     private = Private(() if photos else names, folders)
     files = lora_files(run, settings)
-    judged = read_judged(run.validation / "measures.json")
-    best = judged.best
+    judged = read_judgement(run, settings)
+    best = judged.best if judged else None
     named = [replace(image, prompt=private.text(image.prompt), nearest=private.photo(image.nearest)) for image in made]
     tables = grids.validation_grids(named, files, (best.file, best.strength) if best else None)
     samples = grids.sample_grid([sample for sample in history.samples if _is_file(run, sample.path)])
@@ -121,7 +122,7 @@ def gather(run: RunDirectory, *, photos: bool) -> Gathered:
     return Gathered(
         name=private.text(run.name),
         facts=_facts(run, history, recipe, settings, files, private),
-        judged=_without_names(judged, private),
+        judged=judged and _without_names(judged, private),
         best=private.text(f"{files.words(best.file)} at strength {best.strength:g}") if best else "",
         grids=tuple(shown),
         left_out=left_out,
@@ -166,12 +167,12 @@ def _is_file(run: RunDirectory, relative: str) -> bool:
     return path is not None and path.is_file()
 
 
-def _without_names(judged: Judged, private: Private) -> Judged:
+def _without_names(judged: Judgement, private: Private) -> Judgement:
     return replace(
         judged,
         reasons=tuple(private.text(reason) for reason in judged.reasons),
         best=judged.best and replace(judged.best, reason=private.text(judged.best.reason)),
-        advice=tuple((private.text(change), private.text(why)) for change, why in judged.advice),
+        advice=tuple(replace(one, change=private.text(one.change), why=private.text(one.why)) for one in judged.advice),
     )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from loratui.engine import durable, families, jobs
 from loratui.engine.errors import LoratuiError, UsageError
-from loratui.engine.handover.judged import read_judged
 from loratui.engine.handover.private import place
 from loratui.engine.handover.shots import shots_of
+from loratui.engine.proof.judgement import read_judgement
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
@@ -98,10 +98,11 @@ def keep(run: RunDirectory, settings: Settings, wanted: Keep) -> Kept:
     return Kept(path, tuple(beside), places, missing)
 
 
-def proposed_file(run: RunDirectory, files: LoraFiles) -> str:
+def proposed_file(run: RunDirectory, settings: Settings, files: LoraFiles) -> str:
     """The file to keep: the one that the person chose, else the recommended one, else the finished or newest; empty without one."""
-    best = read_judged(run.validation / "measures.json").best
-    wished = [read_checklist(run.validation / "checklist.json").chosen, best.file if best else "", files.final]
+    judged = read_judgement(run, settings)
+    best = judged.best.file if judged and judged.best else ""
+    wished = [read_checklist(run.validation / "checklist.json").chosen, best, files.final]
     return next((file for file in wished if file in files.all), "")
 
 
@@ -119,7 +120,8 @@ def named_file(run: RunDirectory, settings: Settings, named: str) -> str:
 
 def strength_of(run: RunDirectory, settings: Settings, file: str) -> float:
     """The strength to use a file at: the recommended one if it is the recommended file, else the recipe's."""
-    best = read_judged(run.validation / "measures.json").best
+    judged = read_judgement(run, settings)
+    best = judged.best if judged else None
     return best.strength if best is not None and best.file == file else settings.validation.likely_strength
 
 

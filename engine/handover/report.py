@@ -121,7 +121,6 @@ def _rendered(template: str, report: Gathered, shown: Mapping[str, Shown], writt
         keep_trailing_newline=True,
     )
     places.filters["md"] = _plain_in_markdown
-    kind, confidence = report.judged.kind, report.judged.confidence
     left_out = (
         f"{words.count(report.left_out, 'more image')} of the validation did not fit on this page." if report.left_out else ""
     )
@@ -133,8 +132,9 @@ def _rendered(template: str, report: Gathered, shown: Mapping[str, Shown], writt
         kinds=KINDS,
         titles=PART_TITLES,
         side=sheets.SIDE_PX,
-        headline=VERDICTS[kind or "unclear"][0],
-        confidence=f"{confidence:.0%} sure" if confidence is not None else "",
+        headline=VERDICTS[report.judged.kind][0] if report.judged else "",
+        meaning=VERDICTS[report.judged.kind][1] if report.judged else "",
+        confidence=f"{report.judged.confidence:.0%} sure" if report.judged else "",
         not_judged=NOT_JUDGED,
         left_out=left_out,
     )

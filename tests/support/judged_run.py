@@ -1,15 +1,21 @@
-"""A run with everything that a report shows: photos, both grids, measures, a verdict and a note; all made up."""
+"""A run with everything that a report shows: photos, both grids, measures and a note; all made up."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fake_run import FINAL, FakeTrainer, make_run, write_grid, write_portrait
 
 from loratui.engine import sealed
+from loratui.engine.handover import gathered, keep
+from loratui.engine.proof.judgement import Advice, Best, Do, Judgement, read_judgement
 from loratui.engine.proof.notes import update
 from loratui.engine.runs.directory import RunDirectory
+from loratui.presets.schema import Settings
 
 PHOTOS = ("Jane Doe 1.png", "holiday/jane_2.png")
 EARLIER = "output/anafox-000090.safetensors"
@@ -21,7 +27,7 @@ def row(id: str, title: str, **more: Any) -> dict[str, Any]:
     return {"id": id, "title": title, "value": 0.82, "spread": 0.02, "base": 0.3, "range": [0.7, 0.9], **texts, **more}
 
 
-def judged_run(home: Path, *, verdict: bool = True) -> RunDirectory:
+def judged_run(home: Path) -> RunDirectory:
     """The photos lie beside the run, below a folder whose name must not be told."""
     run = make_run(home)
     with FakeTrainer(run) as trainer:
@@ -63,20 +69,26 @@ def judged_run(home: Path, *, verdict: bool = True) -> RunDirectory:
         {"id": "checkpoints", "status": "measured", "measures": [row("likeness", "Likeness", curve=curve)], "images": []},
         {"id": "next", "status": "none", "measures": [], "images": []},
     ]
-    judged = {
-        "verdict": {
-            "kind": "memorised",
-            "confidence": 0.83,
-            "reasons": [f"One image is {PHOTOS[1]} again.", f"See {folder}/x."],
-        },
-        "best": {"file": FINAL, "step": 900, "strength": 0.5, "reason": "It is the likest <that> is no copy."},
-        "advice": [
-            {"id": "leave", "change": f"Leave {PHOTOS[1]} out.", "why": "It comes back.", "do": {"leave_out": [PHOTOS[1]]}}
-        ],
-    }
     report = {"format": 1, "file": FINAL, "strength": 1.0, "photos": {}, "face_model": None, "parts": parts}
     update(
         run.validation / "checklist.json", lambda kept: kept.rate(EARLIER, 4).note("quality", "soft hands").toggle("likeness")
     )
-    sealed.write(run.validation / "measures.json", {**report, **(judged if verdict else {})}, run.path)
+    sealed.write(run.validation / "measures.json", report, run.path)
     return run
+
+
+@contextmanager
+def judging(run: RunDirectory) -> Iterator[None]:
+    """What the measures of this run add up to for reports and kept files, whatever the rules of the judge are; other runs are judged."""
+    folder = run.path.parents[1] / "private folder"
+    out = Advice("leave", f"Leave {PHOTOS[1]} out.", "It comes back.", Do(leave_out=(PHOTOS[1],)))
+    best = Best(FINAL, 900, 0.5, "It is the likest <that> is no copy.")
+    told = Judgement("memorised", 0.83, (f"One image is {PHOTOS[1]} again.", f"See {folder}/x."), best, (out,))
+
+    def read(of: RunDirectory, settings: Settings) -> Judgement | None:
+        return told if of == run else read_judgement(of, settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathered, "read_judgement", read)
+        patch.setattr(keep, "read_judgement", read)
+        yield

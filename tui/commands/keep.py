@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = common.chosen_run(args)
     settings = read_recipe(chosen.effective).settings
     files = lora_files(chosen, settings)
-    file = keep.named_file(chosen, settings, args.file) if args.file else keep.proposed_file(chosen, files)
+    file = keep.named_file(chosen, settings, args.file) if args.file else keep.proposed_file(chosen, settings, files)
     if not file:
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
     folder = Path(args.to).expanduser().absolute() if args.to else chosen.path / "export"

@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     chosen, out = common.chosen_run(args), progress_stream(args.json, False)
     settings = read_recipe(chosen.effective).settings
     file = (
-        keep.named_file(chosen, settings, args.file) if args.file else keep.proposed_file(chosen, lora_files(chosen, settings))
+        keep.named_file(chosen, settings, args.file)
+        if args.file
+        else keep.proposed_file(chosen, settings, lora_files(chosen, settings))
     )
     if not file:
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import FINAL, finished_run, make_run
-from judged_run import EARLIER, judged_run
+from judged_run import EARLIER, judged_run, judging
 from PIL import Image
 
 from loratui.engine import jobs
@@ -32,9 +33,10 @@ def settings_of(run: RunDirectory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
     """A run whose validation recommends the finished file at strength 0.5."""
-    return judged_run(tmp_path_factory.mktemp("home"))
+    with judging(run := judged_run(tmp_path_factory.mktemp("home"))):
+        yield run
 
 
 @pytest.fixture(autouse=True)
@@ -159,14 +161,15 @@ def test_without_a_validation_the_image_is_a_sample_and_without_that_there_is_no
 def test_the_chosen_file_comes_before_the_recommended_one(tmp_path: Path) -> None:
     run = judged_run(tmp_path)
     settings = settings_of(run)
-    assert proposed_file(run, lora_files(run, settings)) == FINAL
-    update(run.validation / "checklist.json", lambda kept: kept.choose(EARLIER))
-    assert proposed_file(run, lora_files(run, settings)) == EARLIER
-    (run.path / EARLIER).unlink()
-    assert proposed_file(run, lora_files(run, settings)) == FINAL, "the chosen one is gone"
-    assert [strength_of(run, settings, file) for file in (FINAL, EARLIER)] == [0.5, 1.0]
+    with judging(run):
+        assert proposed_file(run, settings, lora_files(run, settings)) == FINAL
+        update(run.validation / "checklist.json", lambda kept: kept.choose(EARLIER))
+        assert proposed_file(run, settings, lora_files(run, settings)) == EARLIER
+        (run.path / EARLIER).unlink()
+        assert proposed_file(run, settings, lora_files(run, settings)) == FINAL, "the chosen one is gone"
+        assert [strength_of(run, settings, file) for file in (FINAL, EARLIER)] == [0.5, 1.0]
     planned = make_run(tmp_path, "other")
-    assert proposed_file(planned, lora_files(planned, settings_of(planned))) == ""
+    assert proposed_file(planned, settings, lora_files(planned, settings_of(planned))) == ""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from fake_run import FINAL, PROMPTS
 from hub_server import TOKEN
 from huggingface_hub import ModelCard
-from judged_run import EARLIER, judged_run
+from judged_run import EARLIER, judged_run, judging
 from PIL import Image
 
 from loratui.engine import jobs
@@ -28,8 +28,9 @@ from loratui.tui.cli import main
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return judged_run(tmp_path_factory.mktemp("home of anna"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
+    with judging(run := judged_run(tmp_path_factory.mktemp("home of anna"))):
+        yield run
 
 
 @pytest.fixture

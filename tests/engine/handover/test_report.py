@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import headless_chromium
 import pytest
 from fake_run import FINAL, make_run
-from judged_run import PHOTOS, judged_run
+from judged_run import PHOTOS, judged_run, judging
 from PIL import Image
 
 from loratui.engine.errors import UsageError
 from loratui.engine.handover import sheets
-from loratui.engine.handover.judged import read_judged
 from loratui.engine.handover.report import write_report
 from loratui.engine.proof.notes import update
 from loratui.engine.runs.directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return judged_run(tmp_path_factory.mktemp("home of anna"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
+    with judging(run := judged_run(tmp_path_factory.mktemp("home of anna"))):
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -113,20 +113,12 @@ def test_a_run_without_a_validation_or_a_step_has_a_report_too(tmp_path: Path) -
     assert "<svg" not in page
 
 
-@pytest.mark.parametrize("wrong", [[1], {"kind": 3, "confidence": "x", "reasons": 5}, {"reasons": [None]}, 4])
-def test_a_verdict_of_another_kind_is_none(tmp_path: Path, wrong: object) -> None:
-    (path := tmp_path / "validation" / "measures.json").parent.mkdir()
-    path.write_text(json.dumps({"format": 1, "parts": [], "verdict": wrong, "best": wrong, "advice": wrong}))
-    assert not read_judged(path).kind
-    assert read_judged(path).best is None
-
-
 def test_what_the_person_says_since_is_the_verdict(tmp_path: Path) -> None:
     run = judged_run(tmp_path)
-    measures = run.validation / "measures.json"
-    assert read_judged(measures).kind == "memorised"
     update(run.validation / "checklist.json", lambda kept: kept.rate(FINAL, 5))
-    assert (read_judged(measures).kind, read_judged(measures).reasons) == ("good", ("You gave the file 5 of 5 stars.",))
+    page = Path(write_report(run)["html"]).read_text()
+    assert "Well trained" in page
+    assert "You gave the file 5 of 5 stars." in page
 
 
 @pytest.mark.long

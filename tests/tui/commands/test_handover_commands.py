@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import FINAL, make_run
-from judged_run import EARLIER, judged_run
+from judged_run import EARLIER, judged_run, judging
 
 from loratui.engine import jobs
 from loratui.engine.handover import preview, report
@@ -34,8 +35,9 @@ def _jobs_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(home: Path) -> RunDirectory:
-    return judged_run(home)
+def run(home: Path) -> Iterator[RunDirectory]:
+    with judging(run := judged_run(home)):
+        yield run
 
 
 def test_a_report_and_a_file_with_what_lies_beside_it(
