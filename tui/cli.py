@@ -93,6 +93,7 @@ COMMANDS: dict[str, Command] = {
         "train more from a run that has ended, in a new run",
         "loratui continue anafox-20261121-1 --epochs 5",
         "loratui continue anafox-20261121-1 --epochs 5 --step 180 --rates restart",
+        "loratui continue anafox-20261121-1 --advice fewer_epochs",
         "loratui continue anafox-20261121-1 --weights --dataset more-photos --set optimizer.learning_rate=5e-5",
     ),
     "queue": _command(

@@ -17,6 +17,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "base.vae": _MODEL,
     "adapter.start_from": _MODEL,
     "schedule.continue_run": (),
+    "output.planned_from": (),
 }
 """Settings that hold a path -> endings of the files that are offered there beside folders, in lower case."""
 

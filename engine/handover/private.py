@@ -13,7 +13,7 @@ from loratui.engine.secrecy import hidden
 from loratui.presets import schema
 from loratui.presets.schema import Settings
 
-UNSAID = frozenset({"dataset.path", "schedule.continue_run", "output.name"})
+UNSAID = frozenset({"dataset.path", "schedule.continue_run", "output.planned_from", "output.name"})
 """Settings that say nothing to other people, and may name a person."""
 _UNSAID_SECTIONS = ("when_finished",)
 _PATH = re.compile(r"(?<![\w:/.<])(?:~|\.{1,2})?/(?:[^\s/'\"<>]+/)+([^\s/'\"<>]*)")

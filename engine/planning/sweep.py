@@ -17,7 +17,7 @@ MOST_RUNS = 64
 """More would be a typing error, or days of a GPU."""
 _SAME_IN_ALL = ("validation", "when_finished", "samples")
 """Sections that must not differ: the runs are compared by the same images."""
-_SAME_KEYS = ("dataset.path", "schedule.continue_run", "schedule.continue_step", "output.name")
+_SAME_KEYS = ("dataset.path", "schedule.continue_run", "schedule.continue_step", "output.planned_from", "output.name")
 
 
 @dataclass(frozen=True, slots=True)
