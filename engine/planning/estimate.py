@@ -121,7 +121,7 @@ class _Case:
 
     @property
     def work(self) -> float:
-        """These, and what takes as long as so many of them: one process measures losses for all."""
+        """These, and what takes as long as so many of them."""
         return self.own_image_steps + loss_measuring.as_image_steps(self.plan)
 
     def for_all(self, ram_gib: Range) -> Range:

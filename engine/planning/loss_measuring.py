@@ -43,16 +43,20 @@ def image_epochs(epochs: int) -> frozenset[int]:
 
 
 def held_out_share(plan: Plan) -> float:
-    """What measuring the held-out images adds to an epoch's time, as a share of it; the other processes wait for the one that measures."""
-    images = len(plan.held_out)
-    passes = images * draws(images, plan.image_steps_per_epoch, held_out=True)
-    return PASS * passes * plan.processes / plan.image_steps_per_epoch
+    """What measuring the held-out images adds to an epoch's time, as a share of it."""
+    each = draws(len(plan.held_out), plan.image_steps_per_epoch, held_out=True)
+    return PASS * _of_one(plan, len(plan.held_out)) * each / (plan.image_steps_per_epoch / plan.processes)
 
 
 def as_image_steps(plan: Plan) -> float:
-    """What all measurements of a run take, in image-steps."""
+    """What all measurements of a run take, in image-steps of one of its processes, which share the images."""
     held, others = len(plan.held_out), min(MOST_OTHERS, plan.regularisation_images - plan.regularisation_unused)
     each = draws(held or others, plan.image_steps_per_epoch, held_out=held > 0)
     subject = plan.image_steps - plan.regularisation_image_steps
-    of_images = _IMAGE_PASSES * plan.images * image_draws(plan.images, subject)
-    return PASS * ((plan.epochs + 1) * (held or others) * each + of_images)
+    of_images = _IMAGE_PASSES * _of_one(plan, plan.images) * image_draws(plan.images, subject)
+    return PASS * ((plan.epochs + 1) * _of_one(plan, held or others) * each + of_images)
+
+
+def _of_one(plan: Plan, images: int) -> int:
+    """How many of these one process measures."""
+    return math.ceil(images / plan.processes)

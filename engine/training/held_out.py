@@ -21,6 +21,9 @@ from loratui.engine.training.fixed_loss import FixedLoss
 from loratui.engine.training.reporting import Reporter, first_line
 from loratui.engine.training.setup import Job
 
+TYPES = ("held_out", "image_losses")
+"""The events that tell of losses, in the order in which they are measured."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -50,7 +53,7 @@ class HeldOutLoss:
     """These measurements of one run. A failure is a warning, and nothing more is measured: it never ends the training."""
 
     def __init__(self, job: Job, report: Reporter, loss: FixedLoss, ema: EMA, total: TrainProgress) -> None:
-        self._report, self._loss, self._ema = report, loss, ema
+        self._report, self._loss, self._ema, self._team = report, loss, ema, job.team
         images = job.ledger.images
         self._watched = watched(images)
         trained = tuple(entry for entry in images if entry.repeats and not entry.regularisation)
@@ -63,48 +66,48 @@ class HeldOutLoss:
         self._failed = False
         self._pulls = {pull.image: pull for pull in read_state(job.run).pulls}
         known = last_events(job.run.events, LOG_SEARCHED_BYTES)
-        self._told = {(event.type, event.count("step")) for event in known if event.type in ("held_out", "image_losses")}
+        self._told = {(event.type, event.count("step")) for event in known if event.type in TYPES}
 
-    def is_due(self, epoch: int, step: int) -> bool:
-        """Whether anything is to be measured after this epoch, or with 0 before the first, that the log does not have."""
-        return bool(self._due(epoch, step))
+    def is_due(self, type: str, epoch: int, step: int) -> bool:
+        """Whether one of `TYPES` is to be measured after this epoch, or with 0 before the first, and the log does not have it."""
+        wanted = bool(self._watched.what) if type == "held_out" else epoch in self._image_epochs
+        return wanted and not self._failed and (type, step) not in self._told
 
-    def _due(self, epoch: int, step: int) -> list[str]:
-        wanted = ["held_out"] * bool(self._watched.what) + ["image_losses"] * (epoch in self._image_epochs)
-        return [type for type in wanted if not self._failed and (type, step) not in self._told]
+    def measure(self, type: str, epoch: int, step: int) -> None:
+        """Measures one of `TYPES` and reports it. All processes of the run do it together, each for its share of the images."""
+        held = type == "held_out"
+        of, text = (self._watched, "images that are not trained on") if held else (self._trained, "each image")
+        self._report.phase("measuring", f"Measuring the loss on {text}")
+        began = time.monotonic()
+        losses, base, why = self._measured(of, fresh=not step and self._starts_anew)
+        if self._team.least(float(not why)) < 1:
+            self._failed = True
+            self._report.warn("held_out_failed", reason=why or "another process failed")
+            return
+        self._base[of.what] = base = self._team.summed(base) if of.what not in self._base else base
+        losses = base if losses is None else self._team.summed(losses)
+        (self._tell if held else self._tell_images)(epoch, step, losses, base, round(time.monotonic() - began, 3))
+        self._told.add((type, step))
 
-    def measure(self, epoch: int, step: int) -> None:
-        """Measures what is due after this epoch, and reports it."""
-        for type in self._due(epoch, step):
-            of, text = (
-                (self._watched, "images that are not trained on") if type == "held_out" else (self._trained, "each image")
-            )
-            self._report.phase("measuring", f"Measuring the loss on {text}")
-            began = time.monotonic()
-            try:
-                losses, base = self._losses(of, fresh=not step and self._starts_anew)
-            except Exception as error:
-                if is_gpu_lost(error):
-                    raise
-                self._failed = True
-                self._report.warn("held_out_failed", reason=_why(error))
-                return
-            seconds = round(time.monotonic() - began, 3)
-            if type == "held_out":
-                self._tell(epoch, step, losses, base, seconds)
-            else:
-                self._tell_images(epoch, step, losses, base, seconds)
-            self._told.add((type, step))
+    def _measured(self, of: Watched, *, fresh: bool) -> tuple[list[float] | None, list[float], str]:
+        """Losses with the values that a file would get now, those of the base, and why there are none. Each has 0 at the places of other
+        processes, but for what is known. `fresh`: the LoRA changes nothing yet, and None stands for the base's losses."""
+        try:
+            base = self._base.get(of.what) or self._of_share(of, 0.0)
+            if fresh:
+                return None, base, ""
+            with self._ema.swapped_in():
+                return self._of_share(of, 1.0), base, ""
+        except Exception as error:
+            if is_gpu_lost(error):
+                raise
+            return [], [], _why(error)
 
-    def _losses(self, of: Watched, *, fresh: bool) -> tuple[list[float], list[float]]:
-        """Of each image, with the values that a file would get now, and of the base. `fresh`: the LoRA changes nothing yet."""
-        if of.what not in self._base:
-            self._base[of.what] = self._loss.of(of.entries, of.draws, 0.0)
-        base = self._base[of.what]
-        if fresh:
-            return base, base
-        with self._ema.swapped_in():
-            return self._loss.of(of.entries, of.draws, 1.0), base
+    def _of_share(self, of: Watched, strength: float) -> list[float]:
+        shared = dict(self._team.world.share(of.entries))
+        own = self._loss.of(list(shared.values()), of.draws, strength)
+        found = dict(zip(shared, own, strict=True))
+        return [found.get(place, 0.0) for place in range(len(of.entries))]
 
     def _tell(self, epoch: int, step: int, losses: list[float], base: list[float], seconds: float) -> None:
         self._report.event(

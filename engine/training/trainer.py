@@ -22,14 +22,13 @@ from loratui.engine.runs.identity import edits
 from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.times_shown import record_times_shown
-from loratui.engine.training import base_files
+from loratui.engine.training import base_files, held_out
 from loratui.engine.training.artifacts import Artifacts
 from loratui.engine.training.base_check import look_at_the_base
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.data import AccumulationWindow, TrainProgress, schedule_of
 from loratui.engine.training.fixed_loss import FixedLoss
-from loratui.engine.training.held_out import HeldOutLoss
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
 from loratui.engine.training.loaded import load, start_from_file
@@ -123,7 +122,7 @@ class Trainer:
             base_sums=self.base_sums,
         )
         fixed = FixedLoss(self.loaded, self.steps.diffusion_loss.autocast, self._measured)
-        self.held_out = HeldOutLoss(self.job, self.report, fixed, self.steps.ema, self.progress.total)
+        self.losses = held_out.HeldOutLoss(self.job, self.report, fixed, self.steps.ema, self.progress.total)
 
     def _measured(self, done: int, total: int) -> None:
         """So many losses are measured. Ends it if an end was requested; several processes end between two steps, where they agree on it."""
@@ -290,13 +289,14 @@ class Trainer:
 
     def _measure_losses(self, epoch: int) -> None:
         """Measures the loss on what is not trained on after an epoch, or with 0 before the first."""
-        if not (self.job.world.is_writer and self.held_out.is_due(epoch, self.at.step)):
-            return
-        self.steps.settle()
-        self.steps.graph_step.forget()  # a pass outside of it needs memory
-        self.held_out.measure(epoch, self.at.step)
-        self.steps.after_samples()
-        self.report.phase("training", "")
+        for type in held_out.TYPES:
+            if not self.job.team.told(self.losses.is_due(type, epoch, self.at.step)):
+                continue
+            self.steps.settle()
+            self.steps.graph_step.forget()  # a pass outside of it needs memory
+            self.losses.measure(type, epoch, self.at.step)
+            self.steps.after_samples()
+            self.report.phase("training", "")
 
     def _lora_is_due(self, window: AccumulationWindow) -> bool:
         every = self.settings.output.save_every_epochs

@@ -52,8 +52,19 @@ def assert_same_steps(found: RunDirectory, expected: RunDirectory) -> None:
         torch.testing.assert_close(value, other[name], rtol=2e-3, atol=2e-5)
 
 
+def assert_same_held_out(found: RunDirectory, expected: RunDirectory) -> None:
+    """The losses on held-out images, which the processes share among them, are those of the other run."""
+    mine, other = ({event.fields["epoch"]: event.fields for event in events(run, "held_out")} for run in (found, expected))
+    assert mine.keys() == other.keys() == {0, 1, 2, 3, 4}
+    for epoch, fields in mine.items():
+        assert [row["base_loss"] for row in fields["images"]] == [row["base_loss"] for row in other[epoch]["images"]]
+        losses_of = [[row["loss"] for row in one["images"]] for one in (fields, other[epoch])]
+        assert losses_of[0] == pytest.approx(losses_of[1], rel=1e-4)
+
+
 def test_a_run_of_two_processes_survives_the_death_of_one_and_makes_the_steps_of_one_process(make_run: MakeRun) -> None:
-    whole, run = make_run(*ONE, "schedule.epochs=4"), make_run(*TWO, "schedule.epochs=4")
+    more = ("schedule.epochs=4", 'dataset.held_out=["0.png", "2.png", "6.png"]')
+    whole, run = make_run(*ONE, *more), make_run(*TWO, *more)
     train(whole, every_step)
     launch(run)
     wait_for(run, "checkpoint_written")
@@ -67,6 +78,7 @@ def test_a_run_of_two_processes_survives_the_death_of_one_and_makes_the_steps_of
     assert started[1].fields["resumed_step"] > 0
     assert started[0].fields["optimizer_steps"] == events(whole, "run_started")[0].fields["optimizer_steps"]
     assert_same_steps(run, whole)
+    assert_same_held_out(run, whole)
     assert len(events(run, "output_written")) == len(events(whole, "output_written"))  # one process writes
     assert (run.log / "trainer-1.log").is_file()
 
