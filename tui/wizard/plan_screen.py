@@ -233,7 +233,7 @@ def _held_out(plan: Plan) -> Iterator[Content]:
     """What is held out, with what it buys and costs."""
     key = ("h", "bold $accent")
     if not plan.held_out:
-        yield Content.assemble(plain("  Held out: no image; whether it overtrains is not measured  ("), key, plain(")"))
+        yield Content.assemble(plain("  Held out: none; overtraining is not measured  ("), key, plain(")"))
         return
     yield Content.assemble(
         plain(f"  Held out: {text.count(len(plan.held_out), 'image')}: {listed(plan.held_out, 3)}  ("), key, plain(")")
