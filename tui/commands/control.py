@@ -39,20 +39,22 @@ class Answer:
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """RUN, `--timeout --json`, and `--kill` for stop."""
+    """RUN, `--timeout --json`, and `--after-epoch` or `--kill` for stop."""
     common.add_run_argument(parser)
     common.add_output_arguments(parser)
     parser.add_argument(
         "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT_S, help="seconds to wait for an answer (default: 120)"
     )
     if name == "stop":
-        parser.add_argument(
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--after-epoch", action="store_true", help="let this epoch be completed first")
+        how.add_argument(
             "--kill", action="store_true", help="kill the trainer if it does not answer in time; the last checkpoint stays"
         )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Sends the command `args.command` and waits.
+    """Sends the command `args.command`, or the end after this epoch, and waits.
 
     Returns 0 if it was carried out, 2 if it was refused or the run is not alive, 1 if no answer came in time; the command
     then waits for the trainer. JSON: `run command id ok message status exit_code`.
@@ -60,25 +62,26 @@ def run(args: argparse.Namespace) -> int:
     if not args.timeout > 0:
         raise UsageError(f"--timeout {args.timeout:g}: expected seconds above 0.", "For example --timeout 30.")
     chosen = common.chosen_run(args)
+    command = "stop_after_epoch" if getattr(args, "after_epoch", False) else args.command
     before = summarise(chosen, closely=True)
     if not lock.is_held(chosen.lock):
         hint = f"loratui resume {chosen.name}" if before.resumable else "loratui runs lists all runs."
         raise UsageError(f"{chosen.name} is not running; it {text.stands(before.status)}.", hint)
     common.refuse_while_finishing(before)
-    if before.job == "validate" and args.command not in ENDING:
-        raise UsageError(f"{chosen.name} is making validation images; {args.command} works only during training.")
+    if before.job == "validate" and command not in ENDING:
+        raise UsageError(f"{chosen.name} is making validation images; {_words(command)} works only during training.")
     tail = Tail(chosen.events_of(before.job))
     tail.offset = _end(tail)
-    identity = control.send(chosen, args.command)
+    identity = control.send(chosen, command)
     out = sys.stderr if args.json else sys.stdout
-    answer = wait_for_answer(chosen, tail, identity, args.command, args.timeout)
+    answer = wait_for_answer(chosen, tail, identity, command, args.timeout)
     if answer.ok is None and getattr(args, "kill", False) and answer.verdict.active:
         answer = _kill(chosen, tail, identity, args.timeout)
     if args.json:
         told: dict[str, object] = {"ok": answer.ok, "message": answer.message}
         told |= {"status": answer.verdict.status, "exit_code": answer.verdict.exit_code}
-        common.print_json({"run": chosen.name, "command": args.command, "id": identity, **told})
-    say(out, clean(_sentence(chosen.name, args.command, answer)))
+        common.print_json({"run": chosen.name, "command": command, "id": identity, **told})
+    say(out, clean(_sentence(chosen.name, command, answer)))
     if answer.ok is None:
         return int(ExitCode.WARNINGS)
     return int(ExitCode.DONE if answer.ok else ExitCode.USAGE)
@@ -131,13 +134,17 @@ def _answer(chosen: RunDirectory, ok: bool | None, message: str) -> Answer:
 
 def _sentence(name: str, command: str, answer: Answer) -> str:
     if answer.ok is None:
-        return f"{name} has not answered yet; it will {command} later. To watch: loratui attach {name}"
+        return f"{name} has not answered yet; it will {_words(command)} later. To watch: loratui attach {name}"
     if not answer.ok:
-        return f"{name}: {command} was refused. {answer.message}"
+        return f"{name}: {_words(command)} was refused. {answer.message}"
     if command in ENDING:
         come_back = f" To resume: loratui resume {name}" if answer.verdict.resumable else ""
         return f"{name} {text.stands(answer.verdict.status)}. {answer.message}".rstrip() + come_back
-    return f"{name}: {command} done. {answer.message}".rstrip()
+    return f"{name}: {_words(command)} done. {answer.message}".rstrip()
+
+
+def _words(command: str) -> str:
+    return command.replace("_", " ")
 
 
 def _end(tail: Tail) -> int:

@@ -248,10 +248,16 @@ def test_stop_ends_a_run_for_good(serving: RunDirectory, capsys: pytest.CaptureF
         assert "is not running; it is stopped" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["sample", "checkpoint"])
-def test_a_command_that_goes_on_is_answered(serving: RunDirectory, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    assert cli.main([command, "--json"]) == 0
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [(["sample"], "sample"), (["checkpoint"], "checkpoint"), (["stop", "--after-epoch"], "stop_after_epoch")],
+)
+def test_a_command_that_goes_on_is_answered(
+    serving: RunDirectory, capsys: pytest.CaptureFixture[str], argv: list[str], command: str
+) -> None:
+    assert cli.main([*argv, "--json"]) == 0
     value = result(capsys)
+    assert value["command"] == command
     assert (value["ok"], value["message"], value["status"], value["exit_code"]) == (True, "done", "running", None)
     assert lock.is_held(serving.lock)
 
