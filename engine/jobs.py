@@ -80,6 +80,13 @@ JOBS: dict[str, Job] = {
     ),
     "report": Job(module="loratui.engine.handover.report", title="The process that writes the report"),
     "compile": Job(module="loratui.engine.training.compile_ahead", title="The process that compiles", needs="gpu"),
+    "samples": Job(
+        module="loratui.engine.training.live.worker",
+        title="The process that measures samples",
+        begin_s=600.0,  # it takes only what the training leaves of the CPUs
+        answer_s=600.0,
+        environ={"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    ),
     "probe": Job(**_TRAINS),
     "base": Job(**_TRAINS),
     "train": Job(**_TRAINS, supervised=True),

@@ -265,6 +265,10 @@ class Training:
         low=0.0,
         high=1000.0,
     )
+    stop_at_plateau: bool = key(
+        False,
+        "end after the epoch in which the samples are seen to get no better; off: it is only said, with the key that ends",
+    )
     prior_weight: float = key(1.0, "factor on the loss of regularisation images; lower is weaker", low=0.0, high=10.0)
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)
     ema_decay: float = key(
@@ -416,6 +420,9 @@ class Samples:
     width: int = key(0, "width, px; 0: the resolution", low=0, high=4096)
     height: int = key(0, "height, px; 0: the resolution", low=0, high=4096)
     before_training: bool = key(True, "also make the samples before the first step")
+    measure: bool = key(
+        True, "measure likeness, copies of photos and variety of the samples, in a process of low priority beside the training"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

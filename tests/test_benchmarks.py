@@ -96,6 +96,25 @@ def test_a_slowed_link_copies_each_block_again(monkeypatch: pytest.MonkeyPatch) 
     assert sum(copied) == 2.5 * sum(swapped.sizes)
 
 
+def test_what_measuring_costs_is_read_from_the_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples between two epochs are no part of a step."""
+    from loratui.engine.runs.events import Event
+
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import live_measures
+
+    steps = [Event("step", step, 0.0, {"step": step, "step_s": step / 1000}, 100.0 + step) for step in range(1, 21)]
+    later = [Event("step", step, 0.0, {"step": step, "step_s": 0.001}, 300.0 + step) for step in range(21, 31)]
+    between = [
+        Event("phase_changed", 0, 0.0, {"phase": "sampling"}, 121.0),
+        Event("samples_measured", 0, 0.0, {"seconds": 2}, 122.0),
+    ]
+    found = live_measures.measured([*steps, *between, *later])
+    assert found["step_ms"] == pytest.approx(1000.0)
+    assert found["worst_ms"] == 20
+    assert (found["measured"], found["measuring_s"], found["likely_best"]) == (1, [2.0], None)
+
+
 def test_a_run_tells_every_step_of_a_benchmark_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import product_run

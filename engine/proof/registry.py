@@ -49,6 +49,9 @@ CURVES: tuple[Measure, ...] = (
 )
 """All that differ from file to file: a small window shows the first of a part."""
 
+LIVE: tuple[Measure, ...] = (LIKENESS, COPY_FACE, COPY_HASH, VARIETY)
+"""What is measured of the samples while a run trains: what needs no base model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

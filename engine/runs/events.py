@@ -28,6 +28,8 @@ EVENT_TYPES: dict[str, str] = {
     "held_out": "the loss on images that are not trained on, with the LoRA and without",
     "image_losses": "the loss of each trained image at fixed noise, and which images stand out",
     "sample_written": "a sample image is on the disk",
+    "samples_measured": "what was measured of the samples of a step",
+    "likely_best": "which samples are likely the best so far, once that shows",
     "checkpoint_written": "a checkpoint is on the disk and verified",
     "output_written": "a LoRA file is on the disk",
     "image_written": "a validation image is on the disk",

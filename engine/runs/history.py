@@ -8,6 +8,7 @@ from pathlib import Path
 from loratui.engine.runs.eta import LONGEST_SILENCE_S
 from loratui.engine.runs.events import Event, EventBatch
 from loratui.engine.runs.held_out import HeldOut
+from loratui.engine.runs.measured import Measured
 from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, LossMark, Output, Sample, record
 from loratui.engine.runs.series import Series
 from loratui.engine.runs.state import RunState, step_seconds
@@ -44,6 +45,8 @@ class RunHistory:
         self.held_out: deque[HeldOut] = deque(maxlen=2000)
         self.loss_marks: deque[LossMark] = deque(maxlen=200)
         self.samples: deque[Sample] = deque(maxlen=2000)
+        self.measured: deque[Measured] = deque(maxlen=2000)
+        """What was measured of samples, by step."""
         self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
         self.outputs: deque[Output] = deque(maxlen=2000)
         self.grid_images: deque[Image] = deque(maxlen=10_000)
@@ -83,6 +86,12 @@ class RunHistory:
             self.held_out.pop()
         while self.loss_marks and self.loss_marks[-1].step > resumed:
             self.loss_marks.pop()
+
+        while self.measured and self.measured[-1].step > resumed:
+            self.measured.pop()
+
+    def _on_samples_measured(self, event: Event) -> None:
+        self.measured.append(Measured.of(event))
 
     def _on_step(self, event: Event) -> None:
         step, seconds = event.count("step"), step_seconds(event)

@@ -19,7 +19,7 @@ OTHERS = "others"
 Setting = tuple[str, str]
 """Section and name."""
 
-_FREE = {("base", "changed"), *(("training", f.name) for f in fields(Bounds))}
+_FREE = {("base", "changed"), ("training", "stop_at_plateau"), *(("training", f.name) for f in fields(Bounds))}
 """Settings in them that may be edited too."""
 _SHARED = {("training", "accumulation"), ("training", "processes")}
 

@@ -15,6 +15,7 @@ from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
 from loratui.engine.runs.held_out import HeldOut, lowest
 from loratui.engine.runs.image_losses import Pull
+from loratui.engine.runs.measured import LikelyBest, Measured, measured_in, taken
 from loratui.engine.runs.records import Action, Ending, Failure, Machine, Progress, TrainerEnd, Waiting, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
@@ -28,6 +29,7 @@ _RECORDS: dict[str, tuple[str, type]] = {
     "run_finished": ("ending", Ending),
     "disk_waiting": ("waiting", Waiting),
     "held_out": ("held_out", HeldOut),
+    "likely_best": ("likely_best", LikelyBest),
 }
 """Type of event -> the field that holds the record of the last one."""
 
@@ -41,12 +43,16 @@ _MOST_WARNINGS = 200
 _MOST_PLANS = 50
 _MOST_ACTIONS = 10
 _MOST_PULLS = 20
+MOST_MEASURED = 100
+"""Samples of which a state holds what was measured."""
 _LONGEST_IMAGE_S = 3600.0
 """A gap beyond that is a pause or a clock that was set, and no image."""
 _LONGEST_STEP_S = 1e7
 """A step that took longer was not measured rightly."""
 _SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
-_NO_WORK = frozenset({"heartbeat", "telemetry", "warning", "checkpoint_written", "output_written"})
+_NO_WORK = frozenset(
+    {"heartbeat", "telemetry", "warning", "checkpoint_written", "output_written", "samples_measured", "likely_best"}
+)
 """Types that threads beside the training write: they tell that the process lives, not that it gets further."""
 
 
@@ -151,6 +157,10 @@ class RunState:
     """When the one that is made now was begun."""
     sample: str = ""
     """The newest sample, relative to the run."""
+    measured: tuple[Measured, ...] = ()
+    """What was measured of the last samples, by step."""
+    likely_best: LikelyBest | None = None
+    """Which of them were last said to be likely the best."""
     output: str = ""
     """The finished LoRA file, else the newest, relative to the run."""
     final: bool = False
@@ -250,6 +260,9 @@ class RunState:
             self.held_out = None
         if self.held_out_best is not None and self.held_out_best.step > resumed:
             self.held_out_best = self.held_out
+        self.measured = tuple(one for one in self.measured if one.step <= resumed)
+        if self.likely_best is not None and self.likely_best.seen_step > resumed:
+            self.likely_best = None
         self.started, self.final = True, False
         self.ending = self.error = self.trainer_end = None
         self.changes = Changes()
@@ -296,6 +309,9 @@ class RunState:
     def _on_sample_written(self, event: Event) -> None:
         self.sample = event.path("path")
         self._image_made(event)
+
+    def _on_samples_measured(self, event: Event) -> None:
+        self.measured = taken(self.measured, Measured.of(event), MOST_MEASURED)
 
     def _on_image_written(self, event: Event) -> None:
         seconds = event.number("seconds")
@@ -445,6 +461,7 @@ class RunState:
             if isinstance(inner := table.get(name), dict):
                 setattr(state, name, record(kind, _as_event(inner)))
         state.failed_plans = Event("", 0, 0.0, table).texts("failed_plans")[-_MOST_PLANS:]
+        state.measured = measured_in(table.get("measured"), MOST_MEASURED)
         actions = table.get("actions")
         done = actions[-_MOST_ACTIONS:] if isinstance(actions, list) else []
         state.actions = tuple(record(Action, _as_event(inner)) for inner in done if isinstance(inner, dict))

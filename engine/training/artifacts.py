@@ -15,6 +15,7 @@ from loratui.engine.errors import DiskError
 from loratui.engine.families.model import Model
 from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
+from loratui.engine.proof.live import Made
 from loratui.engine.runs.events import last_events
 from loratui.engine.runs.lora_files import file_name
 from loratui.engine.runs.lora_hashes import is_as_saved
@@ -24,11 +25,12 @@ from loratui.engine.training.base_files import BaseSums
 from loratui.engine.training.cache import TextCache
 from loratui.engine.training.checkpoints import Checkpoints
 from loratui.engine.training.control_queue import ControlQueue
-from loratui.engine.training.data import TrainProgress
+from loratui.engine.training.data import START, TrainProgress
 from loratui.engine.training.ema import EMA
+from loratui.engine.training.live.watch import Samples, SampleWatch
 from loratui.engine.training.live_overrides import LiveOverrides
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.sampler import sample_plan, write_sample
+from loratui.engine.training.sampler import sample_plan, samples_size, write_sample
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job
 from loratui.engine.training.shipped import shipped_of, write_shipped
@@ -57,6 +59,8 @@ class Artifacts:
     identity: dict[str, Any]
     """See `training.identity`."""
     base_sums: BaseSums
+    watch: SampleWatch | None = None
+    """What measures the samples; None where nothing does."""
 
     def __post_init__(self) -> None:
         self.identity = {**self.identity, "prediction": self.model.prediction}
@@ -159,7 +163,23 @@ class Artifacts:
             )
             self._sample_sums[relative] = sha256
         self._sampled_step = at.step
+        self.measure_samples(at)
         return True
+
+    def measure_samples(self, at: TrainProgress) -> None:
+        """Has the samples of this step measured, once."""
+        if self.watch is None or not at.step or self.watch.is_measured(at.step):
+            return
+        settings = self.job.settings
+        plain = [] if settings.adapter.start_from else [self.job.prompt(prompt) for prompt in settings.samples.prompts]
+        width, height = samples_size(settings)
+        base = [one for one in self._made(START, plain) if (self.job.run.path / one.path).is_file()]
+        made = self._made(at, self.overrides.prompts)
+        self.watch.take(Samples(step=at.step, epoch=at.last_epoch, images=made, base=base, shape=width / height))
+
+    def _made(self, at: TrainProgress, prompts: Sequence[str]) -> list[Made]:
+        first = self.job.settings.samples.seed
+        return [Made(self._sample_path(at, index), prompt, first + index) for index, prompt in enumerate(prompts)]
 
     @staticmethod
     def _sample_path(at: TrainProgress, index: int) -> str:

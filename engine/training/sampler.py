@@ -21,16 +21,22 @@ NEGATIVE = ""
 
 def sample_plan(settings: Settings, texts: TextCache, prompt: str, seed: int) -> SamplePlan:
     """One image of `prompt`, with the recipe's sampling settings."""
-    samples, side = settings.samples, settings.dataset.resolution
+    samples, (width, height) = settings.samples, samples_size(settings)
     return SamplePlan(
         prompt_embeds=texts.get(prompt),
         negative_prompt_embeds=texts.get(NEGATIVE),
         seed=derived_seed(seed, "sample"),
-        width=samples.width or side,
-        height=samples.height or side,
+        width=width,
+        height=height,
         steps=samples.steps,
         guidance=samples.guidance,
     )
+
+
+def samples_size(settings: Settings) -> tuple[int, int]:
+    """Width and height of a sample, px."""
+    side = settings.dataset.resolution
+    return settings.samples.width or side, settings.samples.height or side
 
 
 def write_sample(

@@ -30,6 +30,7 @@ from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.data import AccumulationWindow, TrainProgress, schedule_of
 from loratui.engine.training.fixed_loss import FixedLoss
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
+from loratui.engine.training.live.watch import SampleWatch
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
 from loratui.engine.training.loaded import load, start_from_file
 from loratui.engine.training.optimizer_steps import OptimizerSteps
@@ -54,6 +55,9 @@ class Trainer:
         if job.ahead is not None:
             job.ahead.decide(job.run, job.facts, job.memory_plan, self.progress.total.step)
         self.overrides = LiveOverrides(job, report)
+        self._plateau_epoch = 0
+        """After which the run ends, as its recipe says, unless a person takes it back; 0 while it goes on."""
+        self._done_early = False
 
     @property
     def at(self) -> TrainProgress:
@@ -66,6 +70,7 @@ class Trainer:
         """Trains to the end, or until a person ends the run. Errors are raised."""
         with self.control.at_once():
             self._set_up()
+        self._watch_samples()
         self.artifacts.checkpoints.begin()
         try:
             try:
@@ -75,13 +80,16 @@ class Trainer:
             except DiskError:
                 if self.control.ending is None:
                     raise  # else a person ends a run that waits for its disk
-            if self.control.ending is not None and self.at != self.progress.total:
+            if self.control.ending is not None and self.at != self.progress.total and not self._done_early:
                 return self._end_early(self.control.ending)
             self._finish()
             return ExitCode.DONE
         except BaseException:
             self.artifacts.checkpoints.background.end()  # also where the GPU is lost: the newest snapshot is in main memory
             raise
+        finally:
+            if self.artifacts.watch is not None:
+                self.artifacts.watch.end()
 
     def _set_up(self) -> None:
         stored = newest_good(self.job.run, lambda what: self.report.warn("bad_checkpoint", problem=what))
@@ -129,6 +137,14 @@ class Trainer:
         self.report.progress(done, total, "losses")
         if self.job.world.size == 1:
             self.control.stop_if_asked()
+
+    def _watch_samples(self) -> None:
+        if not self.job.world.is_writer or not self.settings.samples.measure:
+            return
+        before, stops = read_state(self.job.run), self.settings.training.stop_at_plateau
+        self.artifacts.watch = SampleWatch(self.job.run, self.report, before, stops=stops)
+        if stops and before.likely_best is not None:
+            self._plateau_epoch = self.overrides.stop_after_epoch or 0
 
     def _tell_of_odd_files(self) -> None:
         run = self.job.run
@@ -206,6 +222,8 @@ class Trainer:
         due = self.settings.samples.before_training if last is None else self._sample_is_due(last)
         if due and not self.artifacts.has_samples(self.at):
             self._sample()
+        elif due:
+            self.artifacts.measure_samples(self.at)
 
     def _check_the_base(self) -> None:
         """Reads a base that the preflight's real step has not read, and ends a run whose base is not what it was taken for."""
@@ -246,13 +264,24 @@ class Trainer:
         self.artifacts.checkpoints.background.look()
         disk_errors.raise_given_up()  # a sample or an event may have waited in vain
         if self.job.world.is_writer and not self._serve_commands():
+            self._stop_at_plateau()
             last = self.overrides.stop_after_epoch  # which a command may just have taken back
             if last is not None and window.before.epoch > last:
+                self._done_early = last == self._plateau_epoch
                 self.control.end_here()
         ends = self.job.team.told(self.control.ending is not None)
         if ends and self.control.ending is None:
             self.control.end_here()
         return ends
+
+    def _stop_at_plateau(self) -> None:
+        """Has the run end after this epoch, once it is known that its samples get no better, if the recipe says so."""
+        watch = self.artifacts.watch
+        if watch is None or watch.found is None or not watch.found.stops or self._plateau_epoch:
+            return
+        if self.overrides.stop_after_epoch is None:
+            self._plateau_epoch = self.progress.epoch_shown
+            self.overrides.stop_after(self._plateau_epoch, self.progress.total.epoch - 1, {})
 
     def _serve_commands(self) -> bool:
         """Carries out the commands; True if the run must end."""
@@ -357,6 +386,8 @@ class Trainer:
             self.progress.remember_speed(compiled=self.steps.compiling.compiled)
         self.report.phase("finishing", "Writing the LoRA file")
         self._write_lora(final=True)
+        if self.artifacts.watch is not None:
+            self.artifacts.watch.finish(lambda: not self.control.ends())
         self.overrides.forget_the_end()
         self.control.acknowledge_ending("The run is done.")
 

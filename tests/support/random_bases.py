@@ -245,6 +245,7 @@ def run_on(base: Path, home: Path, *sets: str, folder: Path) -> RunDirectory:
         "samples.every_image_steps=0",
         "samples.before_training=false",
         "samples.steps=2",
+        "samples.measure=false",
         "output.checkpoint_every_s=3600",
         "memory.threads=1",
     )

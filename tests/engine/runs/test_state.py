@@ -58,6 +58,8 @@ def a_run(steps: int, resumed: int = 0) -> list[tuple[str, float, dict[str, Any]
             told.append(("image_losses", 0.5, {"step": step, "pulls": [pull, {"kind": "odd"}, 7]}))
             told.append(("phase_changed", 0.0, {"phase": "sampling", "text": ""}))
             told.append(("sample_written", 2.0, {"step": step, "image_step": 2 * step, "path": "samples/x.png", "prompt": "p"}))
+            told.append(("samples_measured", 0.5, {"step": step, "epoch": 1, "images": 1, "measures": [{"id": "likeness", "value": step / 400, "copied": None}]}))  # fmt: skip
+            told.append(("likely_best", 0.0, {"kind": "plateau", "step": 40, "epoch": 1, "seen_step": step, "stops": False}))
             told.append(("output_written", 0.0, {"step": step, "epoch": 1, "path": f"output/{step}.safetensors", "bytes": 9}))
             told.append(("warning", 0.0, {"code": "c", "message": f"at {step % 80}", "remedy": "r"}))
     return told

@@ -34,6 +34,7 @@ SHORT = (
     "optimizer.warmup=0",
     "samples.every_image_steps=1000000",
     "samples.before_training=false",
+    "samples.measure=false",
     "samples.steps=1",
     "memory.threads=1",
 )
