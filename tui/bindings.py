@@ -120,7 +120,8 @@ CONTEXTS: dict[str, Context] = {
     "training": Context(
         "Training",
         "The run's progress. It continues without this window: leave with q, come back with loratui attach. "
-        "An image-step shows one image once; an optimizer step changes the weights once, after a whole batch.",
+        "An image-step shows one image once; an optimizer step changes the weights once, after a whole batch. The plot also "
+        "has the likeness of the samples and their nearest photo, and the line below it says when they get no better.",
     ),
     "image": Context(
         "Image",

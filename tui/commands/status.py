@@ -21,7 +21,7 @@ from loratui.engine.runs.when_finished import choice
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
-from loratui.tui.runs import figures
+from loratui.tui.runs import figures, measured_words
 from loratui.tui.runs.log_lines import damage
 from loratui.tui.terminal import clean, hangup
 
@@ -115,7 +115,9 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
     `v name path status certainty active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
     held_out{epoch step loss base_loss what best{epoch step loss base_loss what}} pulls[]{image kind gain usual}
-    steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
+    steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[]
+    measured[]{step epoch images measures[]{id value spread base low high copied photo means unknown}}
+    likely_best{kind step epoch seen_step} sample output checkpoint_step
     waiting{ts reason remedy error place needed_bytes free_bytes deletable[]{what bytes command}} warnings[]{code message remedy} skipped`, `lineage[]{kind run path step sha256}`, and `when_finished{chosen[] actions[]{action state message attempts until}}`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
     """
     left = state.time_left if summary.active else None
@@ -154,6 +156,8 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
             "stop_after_epoch": state.changes.stop_after_epoch,
         },
         "asked": pending,
+        "measured": [asdict(one) for one in state.measured],
+        "likely_best": None if state.likely_best is None else asdict(state.likely_best),
         "sample": state.sample or None,
         "output": None if summary.output_gone else state.output or None,
         "checkpoint_step": state.checkpoint_step or None,
@@ -209,6 +213,7 @@ def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
         lines.append(f"asked for: {', '.join(found['asked'])}")
     if state.changes.stop_after_epoch and found["active"]:
         lines.append(f"stops after epoch {state.changes.stop_after_epoch}")
+    lines += [words for words in (measured_words.newest(state), measured_words.likely_best(state)) if words]
     if state.machine is not None and found["active"]:
         lines.append(figures.machine(state.machine))
     lines += [words if not at else f"which {words}" for at, words in enumerate(one.words for one in looking.lineage)]

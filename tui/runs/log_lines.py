@@ -7,10 +7,11 @@ from typing import Literal
 
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.held_out import IN_WORDS, HeldOut
+from loratui.engine.runs.measured import LikelyBest, Measured
 from loratui.engine.runs.records import Acknowledgement, Action, Epoch, Waiting, Warning, record
 from loratui.engine.runs.state import RunState
 from loratui.tui import text
-from loratui.tui.runs import figures
+from loratui.tui.runs import figures, measured_words
 
 Level = Literal["info", "good", "warning", "error"]
 Said = tuple[str, Level] | None
@@ -66,6 +67,10 @@ def _words(event: Event, before: RunState) -> Said:
             return f"loss on {on} {text.loss(measured.loss)}{figures.against_base(measured)}" if on else "", "info"
         case "sample_written":
             return f"sample at step {step}: {path}", "info"
+        case "samples_measured":
+            return _measured(Measured.of(event), before), "info"
+        case "likely_best":
+            return _likely_best(record(LikelyBest, event), before), "good"
         case "checkpoint_written" if event.text("reason") in ("asked", "stopping"):
             return f"checkpoint at step {step}", "good"
         case "output_written":
@@ -93,6 +98,24 @@ def _words(event: Event, before: RunState) -> Said:
         case "action":
             return _action(record(Action, event))
     return None
+
+
+def _likely_best(found: LikelyBest, before: RunState) -> str:
+    if found.stops:
+        way = "The run ends after this epoch, as its recipe says."
+    elif before.changes.stop_after_epoch or not before.name:
+        way = ""
+    else:
+        way = f"To stop after this epoch: loratui stop {before.name} --after-epoch"
+    return f"{measured_words.best(found, before.steps_per_epoch)} {way}".rstrip()
+
+
+def _measured(point: Measured, before: RunState) -> str:
+    """With all that is to be said about an unknown likeness, once."""
+    why = measured_words.unknown(point)
+    said = any(measured_words.unknown(one) == why for one in before.measured)
+    words = f"samples at step {text.number(point.step)}: {measured_words.sentence(point)}"
+    return words if said or not why else f"{words}. {why}"
 
 
 def _action(action: Action) -> Said:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from textual.content import Content
 
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.history import RunHistory
+from loratui.engine.runs.measured import COPY_RISKS, Measured
 from loratui.engine.runs.records import Action
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import RunSummary
 from loratui.tui import text
-from loratui.tui.runs import figures
+from loratui.tui.runs import figures, measured_words
 from loratui.tui.runs.log_lines import ACTIONS
+from loratui.tui.widgets import braille
 from loratui.tui.widgets.line import plain
 
 NUMBERS: dict[str, str] = {
@@ -144,6 +146,44 @@ def _bars(values: Sequence[float]) -> str:
     chosen = [values[(at + 1) * len(values) // count - 1] for at in range(count)]
     least, most = min(chosen), max(chosen)
     return "".join(_BARS[round((value - least) / (most - least) * 7) if most > least else 0] for value in chosen)
+
+
+def measured(state: RunState, *, active: bool) -> Content:
+    """What was measured of the newest samples, and which are likely the best; of a run that has ended only these, if there are some."""
+    best = measured_words.likely_best(state, "e" if active else "")
+    lines = [plain(best, "bold $success")] if best else []
+    if state.measured and (active or not best):
+        newest = state.measured[-1]
+        likeness, *others = measured_words.parts(newest)
+        step = plain(f"samples at {text.number(newest.step)}: ", "$muted")
+        found = [plain(likeness, _TONES[braille.LIKENESS]), *(plain(words, _TONES[braille.NEAREST]) for words in others[:1])]
+        lines.insert(0, step + Content(" · ").join([*found, *map(plain, others[1:])]))
+    return Content("\n").join(lines)
+
+
+_NAMES: dict[int, str] = {braille.LIKENESS: "likeness", braille.NEAREST: "nearest photo"}
+_TONES: dict[int, str] = {braille.LIKENESS: "$success", braille.NEAREST: "$warning"}
+"""Colours of the curves, in which the words about them are too."""
+
+
+def curves(points: Iterable[Measured]) -> dict[int, list[tuple[int, float]]]:
+    """What is drawn beside the loss, each with its points."""
+    points = list(points)
+    found = {
+        braille.NEAREST: measured_words.curve(points, *COPY_RISKS),
+        braille.LIKENESS: measured_words.curve(points, "likeness"),
+    }
+    return {kind: line for kind, line in found.items() if line}
+
+
+def plot_title(history: RunHistory, room: int) -> Content:
+    """What the plot shows: the loss on images that are not trained on, else the curves beside the loss in their colours."""
+    title = loss_title(history, room)
+    shown = curves(history.measured)
+    if title != "loss" or not shown:
+        return plain(title)
+    named = [plain(words, _TONES[kind]) for kind, words in _NAMES.items() if kind in shown]
+    return Content.assemble("loss · ", Content(", ").join(named), " (0–1)")
 
 
 def pointed_words(history: RunHistory, step: int | None) -> str:

@@ -70,6 +70,7 @@ class TrainingScreen(AfterTheEnd):
             samples = SamplesPanel(self.file, id="samples-panel", classes="panel")
             samples.border_title = Content("samples")
             yield samples
+        yield Line(id="measured")
         yield Line(id="alert")
         yield Line(id="verdict")
         yield Line(id="machine-line")
@@ -80,7 +81,7 @@ class TrainingScreen(AfterTheEnd):
             yield LogPanel(id="log-panel", classes="panel")
 
     def on_mount(self) -> None:
-        for name in ("alert", "verdict"):
+        for name in ("measured", "alert", "verdict"):
             self.present(name, False)
         self.set_interval(_SHOWN_EVERY_S, self._show_what_is_new)
         self.follow()
@@ -292,6 +293,7 @@ class TrainingScreen(AfterTheEnd):
             number = self.line(f"number-{name}")
             number.say(_number(title, value))
             number.set_class(not value or (name == "lr" and no_room), "-empty")
+        self._say_or_hide("measured", run_words.measured(state, active=self.active))
         self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
         verdict = run_words.verdict(self.summary, self.history, self.file)
         actions = run_words.actions_words(state, time.time())
@@ -317,7 +319,8 @@ class TrainingScreen(AfterTheEnd):
             braille.UNUSUAL: [mark.step for mark in history.loss_marks],
         }
         plot = self.query_one(LossPlot)
-        plot.show(history.losses, self.state.optimizer_steps, marks, pointed, self._log_scale)
+        curves = run_words.curves(history.measured)
+        plot.show(history.losses, self.state.optimizer_steps, marks, pointed, self._log_scale, curves)
         panel = self.query_one("#plot-panel")
         self._show_title()
         subtitle = run_words.pointed_words(history, pointed) or plot.legend
@@ -326,9 +329,9 @@ class TrainingScreen(AfterTheEnd):
 
     def _show_title(self) -> None:
         panel = self.query_one("#plot-panel")
-        title = run_words.loss_title(self.history, panel.size.width - 2)
-        if str(panel.border_title) != title:
-            panel.border_title = plain(title)
+        title = run_words.plot_title(self.history, panel.size.width - 2)
+        if str(panel.border_title) != title.plain:
+            panel.border_title = title
 
     def _show_samples(self) -> None:
         written = hash((len(self.history.samples), self.state.sample))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from loratui.engine.runs.series import Bin, Series, merged
 
-RAW, SMOOTHED, CURSOR, EPOCH, CHECKPOINT, SAMPLE, UNUSUAL = range(1, 8)
+RAW, SMOOTHED, CURSOR, EPOCH, CHECKPOINT, SAMPLE, UNUSUAL, NEAREST, LIKENESS = range(1, 10)
 """What a character shows; of several in one cell, the later wins."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -139,6 +139,21 @@ def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
         dots(column, min(now, before), max(now, before), SMOOTHED)
         last = now
     return [[(chr(0x2800 | b), k) if b else BLANK for b, k in zip(*row, strict=True)] for row in zip(bits, kinds, strict=True)]
+
+
+def overlay(cells: list[list[Cell]], points: Sequence[tuple[int, float]], steps: int, limits: YRange, kind: int) -> None:
+    """Draws a line through points of optimizer steps and values, with a scale of its own, where the loss has no line."""
+    rows, width = len(cells), len(cells[0]) if cells else 0
+    bits: dict[tuple[int, int], int] = {}
+    placed = [((step - 1) * 2 * width // max(1, steps), dot_row(value, rows, limits)) for step, value in points]
+    for (left, start), (right, end) in zip(placed[:1] + placed, placed, strict=False):
+        for x in range(left, right + 1):
+            y = end if right == left else round(start + (end - start) * (x - left) / (right - left))
+            at = (y // 4, min(width - 1, x // 2))
+            bits[at] = bits.get(at, 0) | _DOTS[y % 4][x % 2]
+    for (row, column), dots in bits.items():
+        if cells[row][column][1] != SMOOTHED:
+            cells[row][column] = (chr(0x2800 | dots), kind)
 
 
 def place(step: int, width: int, steps: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -19,7 +19,8 @@ from loratui.tui.widgets.braille import BLANK, Cell, YRange
 
 _GUTTER = 8
 """Cells at the left for the numbers of the y axis."""
-
+_WHOLE = YRange(0.0, 1.0)
+"""The scale of similarities."""
 
 _COMPONENTS = {
     braille.RAW: "loss-plot--raw",
@@ -29,6 +30,8 @@ _COMPONENTS = {
     braille.EPOCH: "loss-plot--axis",
     braille.CHECKPOINT: "loss-plot--axis",
     braille.UNUSUAL: "loss-plot--unusual",
+    braille.LIKENESS: "loss-plot--likeness",
+    braille.NEAREST: "loss-plot--nearest",
 }
 """What a cell shows -> the name of its style. Empty cells have none: they show the widget's background."""
 
@@ -45,6 +48,8 @@ class LossPlot(Widget):
         .loss-plot--cursor { color: $foreground 60%; }
         .loss-plot--sample { color: $accent; }
         .loss-plot--axis { color: $muted; }
+        .loss-plot--likeness { color: $success; }
+        .loss-plot--nearest { color: $warning; }
         .loss-plot--unusual { color: $warning; text-style: bold; }
     }
     """
@@ -58,17 +63,26 @@ class LossPlot(Widget):
         self._cells: list[list[Cell]] = []
         self._marks: Mapping[int, Iterable[int]] = {}
         self._cursor: int | None = None
+        self._curves: Mapping[int, Sequence[tuple[int, float]]] = {}
         self._wants_log_scale = self._log_scale = False
         self._frame: tuple[object, ...] = ()
         """What the x axis and all sizes depend on; a change repaints everything."""
 
     def show(
-        self, history: Series, steps: int, marks: Mapping[int, Iterable[int]], cursor: int | None, log_scale: bool
+        self,
+        history: Series,
+        steps: int,
+        marks: Mapping[int, Iterable[int]],
+        cursor: int | None,
+        log_scale: bool,
+        curves: Mapping[int, Sequence[tuple[int, float]]],
     ) -> None:
         """Draws the losses on an axis of `steps` optimizer steps, or of the steps made if they are more.
 
-        `marks` is as in `braille.marks`; `cursor` is the optimizer step pointed at.
+        `marks` is as in `braille.marks`; `cursor` is the optimizer step pointed at; `curves` has steps and values from 0 to 1 of
+        `braille.LIKENESS` and `braille.NEAREST`.
         """
+        self._curves = curves
         self._history, self._marks, self._cursor, self._wants_log_scale = history, marks, cursor, log_scale
         self._steps = max(steps, history.last_step, 1)
         self._draw()
@@ -112,6 +126,8 @@ class LossPlot(Widget):
         else:
             limits = braille.y_range(shown, before_range)
         cells = braille.draw(shown, rows, limits) if limits else [[BLANK] * width for _ in range(rows)]
+        for kind in sorted(self._curves):
+            braille.overlay(cells, self._curves[kind], self._steps, _WHOLE, kind)
         cells.append(braille.marks(width, self._steps, self._marks))
         if self._cursor is not None:
             _point(cells, braille.place(self._cursor, width, self._steps))

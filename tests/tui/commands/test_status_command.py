@@ -54,6 +54,28 @@ def test_a_running_one_tells_what_was_asked_and_changed(home: Path, capsys: pyte
     assert "warning: Odd. Look." in text
 
 
+def test_what_was_measured_of_its_samples_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(90)
+        trainer.measured(likeness=0.8, copy_hash=0.6)
+        trainer.log.append("likely_best", kind="copies", step=90, epoch=1, seen_step=90, stops=False)
+        main(["status", run.name, "--json"])
+        found = json.loads(capsys.readouterr().out)
+        (point,) = found["measured"]
+        assert (point["step"], point["epoch"], point["images"]) == (90, 1, 2)
+        assert [(one["id"], one["value"], one["copied"]) for one in point["measures"]] == [
+            ("likeness", 0.8, None),
+            ("copy_hash", 0.6, 0.0),
+        ]
+        assert found["likely_best"] == {"kind": "copies", "step": 90, "epoch": 1, "seen_step": 90, "stops": False}
+        main(["status", run.name])
+        text = capsys.readouterr().out
+    assert "samples at 90: likeness 0.80 (photos 0.78–0.92) · no copies" in text
+    assert "Epoch 1 is likely the best: later samples copy photos." in text
+
+
 def test_one_that_waits_for_its_disk_tells_why_and_what_can_be_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:

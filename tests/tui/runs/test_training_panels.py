@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from fake_run import PROMPTS, FakeTrainer, make_run
 from screen_text import hides, rests, screen_text, shows, type_text, waits
+from textual.pilot import Pilot
 
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
+from loratui.tui.widgets import braille
 from loratui.tui.widgets.log_tail import LogTail
+from loratui.tui.widgets.loss_plot import LossPlot
 from loratui.tui.widgets.samples_panel import SamplesPanel
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -67,6 +70,52 @@ async def test_a_damaged_sample_is_not_shown(home: Path) -> None:
         trainer.sample(sha256="0" * 64)
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=WIDE) as pilot:
             await shows(pilot, "00.png", "damaged: not the image")
+
+
+async def test_measures_of_the_samples_stand_beside_the_loss_with_the_likely_best_and_its_key(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.phase("training")
+        for likeness in (0.42, 0.7, 0.81, 0.82, 0.815):
+            trainer.steps(90)
+            trainer.measured(likeness=likeness, copy_face=likeness + 0.05)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
+            await shows(
+                pilot, "loss · likeness, nearest photo (0–1)", "samples at 450: likeness 0.81 (photos 0.78–0.92) · no copies"
+            )
+            assert _drawn(pilot) == {braille.LIKENESS, braille.NEAREST}
+            trainer.steps(90)
+            trainer.measured(likeness=0.82, copy_face=0.87)
+            trainer.log.append("likely_best", kind="plateau", step=270, epoch=3, seen_step=540, stops=False)
+            await shows(
+                pilot, "samples at 540:", "Epoch 3 is likely the best: likeness has not risen since. e: stop after epoch"
+            )
+            await pilot.press("e")
+            await waits(pilot, lambda: [one.command for one in control.pending(run)] == ["stop_after_epoch"])
+            trainer.log.append("changes_in_force", prompts=None, every_image_steps=None, stop_after_epoch=7)
+            await hides(pilot, "e: stop after epoch")
+            await shows(pilot, "Epoch 3 is likely the best")
+            trainer.start(resumed_step=180)
+            await shows(pilot, "samples at 180:")
+            await hides(pilot, "likely the best:")
+
+
+async def test_without_a_face_model_only_the_nearest_photo_is_drawn(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(90)
+        trainer.measured(likeness=None, copy_hash=0.6)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=WIDE) as pilot:
+            await shows(pilot, "loss · nearest photo (0–1)", "likeness unknown: no face model on this machine · no copies")
+            assert _drawn(pilot) == {braille.NEAREST}
+
+
+def _drawn(pilot: Pilot[None]) -> set[int]:
+    """The curves of the plot that are drawn beside the loss."""
+    plot = pilot.app.screen.query_one(LossPlot)
+    return {kind for row in plot._cells for _, kind in row} & {braille.LIKENESS, braille.NEAREST}
 
 
 async def test_the_wall_shows_prompts_against_steps_and_goes_away_again(home: Path) -> None:
