@@ -47,7 +47,7 @@ class ExportScreen(LoratuiScreen[None]):
         layouts = "as it is, kohya (FLUX in Forge) or peft (diffusers)"
         formats = "as it is, fp16, bf16 or fp32"
         with VerticalScroll(id="export-form", can_focus=False):
-            yield Field("name", "Name", "of the new file, without its ending; also of what lies beside it", name)
+            yield Field("name", "Name", "of the file and of those beside it, without an ending", name)
             folders = PathSuggester()
             yield Field("folder", "Folder", "created if missing", str(run.path / "export"), suggester=folders)
             yield Field("layout", "Layout", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
