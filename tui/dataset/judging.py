@@ -17,6 +17,7 @@ from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import make_plan
 from loratui.presets.schema import Settings
+from loratui.tui.dataset.advised import still_to_caption
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.quick_fixes import QuickFix, fix_for, is_fixed
 
@@ -60,6 +61,8 @@ class Judgement:
     """The uncommon word that all captions share, where no trigger was given."""
     damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Images that cannot be decoded -> why."""
+    advised: tuple[str, ...] = ()
+    """Images that the validation of an earlier run advises another caption for, and that still have the old one."""
 
     def of(self, name: str) -> tuple[tuple[Finding, bool], ...]:
         """The findings that name an image, and whether each is fixed."""
@@ -100,6 +103,7 @@ def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judg
         _plan(named, checked.scan),
         checked.case.guess,
         damaged,
+        still_to_caption(prepared, settings),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from textual.content import Content
 
@@ -12,6 +13,7 @@ from loratui.engine.dataset.archives import left_out_of
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.findings import Finding
 from loratui.engine.planning.plan import Plan
+from loratui.engine.words import listed
 from loratui.presets.schema import Settings
 from loratui.tui import text
 from loratui.tui.dataset.edits import DatasetEdits
@@ -38,6 +40,8 @@ class Topic:
 def topics(prepared: DatasetEdits, judged: Judgement, settings: Settings, measuring: bool) -> Iterator[Topic]:
     """Every row: the set, then the findings with the gravest first, then the rest."""
     yield Topic("set", _row("●", "$accent", "the set", _sum(prepared)), _overview(prepared, settings))
+    if judged.advised:
+        yield _advised(judged.advised, settings)
     rows = list(zip(judged.findings, judged.fixes, judged.fixed, strict=True))
     for finding, fix, done in sorted(rows, key=lambda row: row[2]):
         yield _finding(finding, fix, done)
@@ -96,6 +100,17 @@ def token_words(trained: Trained) -> str:
     if trained.exact:
         return f"{trained.tokens} of {text.count(trained.window, 'token')}"
     return f"about {trained.tokens} of {text.count(trained.window, 'token')} (estimated: the base is not here)"
+
+
+def _advised(names: tuple[str, ...], settings: Settings) -> Topic:
+    title = _row("◆", "$accent", "advice", f"better captions for {text.count(len(names), 'image')}")
+    run = PurePath(settings.output.planned_from).name
+    lines = [
+        plain(f"The validation of {run} advises other captions for these images:"),
+        plain(listed(names, MOST_NAMES), "bold"),
+        plain("enter shows only these. Open one, write what the photo shows, and save it with s.", "$muted"),
+    ]
+    return Topic("advice", title, Content("\n\n").join(lines), names)
 
 
 def _row(sign: str, tone: str, word: str, rest: str) -> Content:

@@ -6,7 +6,6 @@ from textual import work
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.proof.judgement import Advice, Best
-from loratui.engine.words import joined
 from loratui.presets.schema import SchemaError
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.validation.model import ValidationModel
@@ -66,5 +65,4 @@ class Applying(RunScreen):
             return
         self.loratui.continue_draft(saved_from(found.recipe, "dataset" if found.re_caption else "plan"))
         if found.re_caption:
-            names = joined(list(found.re_caption[:3]), "and")
-            self.loratui.tell(f"Open {names} here, write a better caption, save it with s, then go on with n.")
+            self.loratui.tell("Its images are listed here as “advice”: write better captions, save them with s, then go on.")

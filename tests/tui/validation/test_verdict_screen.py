@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import finished_run, write_grid
-from screen_text import rests, shows
+from screen_text import hides, rests, shows
 
+from loratui.engine import sealed
+from loratui.engine.dataset.ledger import build_ledger
+from loratui.engine.dataset.scan import scan
+from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.planning.schedule import make_plan
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.runs.directory import RunDirectory
+from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
 
 WIDE, NARROW = (120, 40), (80, 24)
@@ -88,14 +95,23 @@ async def test_a_file_is_chosen_and_its_strength_told(home: Path) -> None:
     assert read_checklist(run.validation / "checklist.json").chosen == FILE, "applied twice, it is still chosen"
 
 
-@pytest.mark.long
 async def test_captions_are_written_in_the_dataset_step(home: Path) -> None:
     run = judged_run(home, CAPTION)
+    photos = home / "photos"
+    shutil.copytree(demo_dataset(), photos)
+    recipe = read_recipe(run.recipe).with_changes({"dataset.path": str(photos)})
+    found = scan(photos)
+    sealed.write(run.dataset, build_ledger(recipe.settings, found, make_plan(recipe, found)), run.path)
+    run.recipe.write_text(recipe.to_toml())
     app = LoratuiApp(home, "validation", run)
     async with app.run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "a apply")
         await pilot.press("a")
-        await shows(pilot, "[3 dataset]", "Open anafox_03.png here, write a better caption")
+        await shows(pilot, "[3 dataset]", "◆ advice  better captions for 1 image", "listed here as “advice”")
+        caption = photos / "anafox_03.txt"
+        caption.write_text(f"{caption.read_text().strip()}, a red coat")
+        await pilot.press("f5")
+        await hides(pilot, "◆ advice")
 
 
 async def test_what_cannot_be_applied_says_why(home: Path) -> None:
