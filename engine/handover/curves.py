@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loratui.engine.runs.held_out import IN_WORDS, HeldOut, lowest
+from loratui.engine.runs.measured import Measured
 from loratui.engine.runs.series import Series, merged
 from loratui.engine.untrusted import finite
 
@@ -99,6 +100,22 @@ def held_out_chart(measured: Sequence[HeldOut]) -> Chart | None:
     best = lowest(known)
     note = f"Lowest after epoch {best.epoch}" if best is not None and best.epoch else ""
     return Chart(f"Loss on {IN_WORDS[known[-1].what]}", "optimizer step", lines, note=note)
+
+
+def sample_charts(measured: Sequence[Measured], titles: Mapping[str, str]) -> list[Chart]:
+    """What was measured of the samples while the run trained, a chart for each of `titles` (id of a measure -> its title) that is known twice."""
+    charts = []
+    for id, title in titles.items():
+        known = [(one.step, found) for one in sorted(measured, key=lambda one: one.step) if (found := one.get(id)) is not None]
+        lora = tuple((float(step), found.value) for step, found in known if found.value is not None)
+        if len(lora) < 2:
+            continue
+        base = tuple((float(step), found.base) for step, found in known if found.base is not None)
+        last = known[-1][1]
+        band = (last.low, last.high) if last.low is not None and last.high is not None else None
+        lines = (Line("LoRA", lora), *((Line("base", base, "base"),) if base else ()))
+        charts.append(Chart(f"{title}, of the samples", "optimizer step", lines, band))
+    return charts
 
 
 def measure_chart(row: Mapping[str, Any], along: str) -> Chart | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from loratui.engine.planning.recipe import Recipe, read_recipe
 from loratui.engine.proof.judgement import Judgement, read_judgement
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.proof.notes import Checklist, read_checklist
+from loratui.engine.proof.registry import MEASURES
 from loratui.engine.proof.report import latest
 from loratui.engine.proof.told import PART_TITLES, figures, sentence
 from loratui.engine.runs.directory import RunDirectory
@@ -129,9 +130,7 @@ def gather(run: RunDirectory, *, photos: bool) -> Gathered:
         pairs=_pairs(made, trained, parts) if photos else (),
         parts=tuple(_part(part, private) for part in parts if part["measures"] and _says_something(part)),
         notes=tuple(private.text(note) for note in _notes(read_checklist(run.validation / "checklist.json"), files)),
-        charts=tuple(
-            chart for chart in (curves.loss_chart(history.losses), curves.held_out_chart(history.held_out)) if chart is not None
-        ),
+        charts=tuple(_charts(history)),
         settings={} if is_imported(run) else _told(settings, recipe, private),
         warnings=tuple(private.text(warning.sentence) for warning in history.state.warnings),
         made_with=f"loratui {version('loratui')}",
@@ -251,6 +250,13 @@ def _pairs(made: Sequence[Image], trained: Sequence[LedgerEntry], parts: Sequenc
                 values[path] = value
                 found[path] = Pair(path, photo, f"{row['title']}: {value:.2f} to {near['photo']}")
     return tuple(found[path] for path in sorted(found, key=lambda path: -values[path])[:MOST_PAIRS])
+
+
+def _charts(history: RunHistory) -> Iterator[Chart]:
+    for chart in (curves.loss_chart(history.losses), curves.held_out_chart(history.held_out)):
+        if chart is not None:
+            yield chart
+    yield from curves.sample_charts(history.measured, {measure.id: measure.title for measure in MEASURES})
 
 
 def _told(settings: Settings, recipe: Recipe, private: Private) -> Mapping[str, Sequence[Setting]]:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.handover import curves
-from loratui.engine.handover.curves import Chart, Line, held_out_chart, loss_chart, measure_chart
+from loratui.engine.handover.curves import Chart, Line, held_out_chart, loss_chart, measure_chart, sample_charts
+from loratui.engine.runs.events import Event
 from loratui.engine.runs.held_out import HeldOut
+from loratui.engine.runs.measured import Measured
 from loratui.engine.runs.series import Series
 
 FIGURES = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
@@ -54,6 +56,25 @@ def test_the_loss_on_held_out_images_has_the_base_beside_it() -> None:
     assert [line.kind for line in chart.lines] == ["main", "base"]
     assert held_out_chart(measured[:1]) is None
     assert held_out_chart([replace(one, what="of a newer version") for one in measured]) is None
+
+
+def test_what_was_measured_of_samples_has_a_chart_for_each_measure_that_is_known_twice() -> None:
+    def told(step: int, likeness: float | None) -> Measured:
+        rows = [
+            {"id": "likeness", "value": likeness, "base": 0.1, "low": 0.5, "high": 0.8},
+            {"id": "variety", "value": 0.3 if step == 90 else None},
+        ]
+        return Measured.of(
+            Event("samples_measured", 1, 0.0, {"step": step, "epoch": step // 90, "images": 2, "measures": rows})
+        )
+
+    charts = sample_charts(
+        [told(180, 0.7), told(90, 0.4), told(270, None)], {"likeness": "Likeness", "variety": "Variety", "new": "New"}
+    )
+    assert [chart.title for chart in charts] == ["Likeness, of the samples"]
+    assert charts[0].lines[0].points == ((90, 0.4), (180, 0.7))
+    assert charts[0].lines[1].points == ((90, 0.1), (180, 0.1))
+    assert charts[0].band == (0.5, 0.8)
 
 
 def test_a_curve_of_a_measure_has_the_base_and_the_range() -> None:
