@@ -109,6 +109,7 @@ def _trained(args: argparse.Namespace, case: str, held_out: bool) -> Path:
     home = args.work / f"home-{case}-{'held' if held_out else 'alone'}"
     folder, base, settings = _true_size(args, case) if case.startswith("true-") else _embedded(args, case)
     settings |= {"samples.before_training": "false", "samples.every_image_steps": "1000000", "training.processes": "1"}
+    settings |= {"samples.measure": "false"}
     settings |= {"memory.device": "cpu"} if args.device == "cpu" or args.tiny else {}
     settings |= {"dataset.held_out": "auto"} if held_out else {}
     before = runs_in(home)

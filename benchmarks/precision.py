@@ -95,6 +95,7 @@ def train(family: str, own: Mapping[str, str], image_steps: int, at_once: int, *
         "schedule.image_steps": str(image_steps),
         "samples.every_image_steps": "1000000",
         "samples.before_training": "false",
+        "samples.measure": "false",
         "samples.steps": "1",
         "base.check": "off",
         "output.checkpoint_every_s": "3600",

@@ -132,6 +132,7 @@ def train(args: argparse.Namespace, rung: str, report: Mapping[str, Any]) -> dic
         "samples.steps": "4",
         "base.check": "off",  # its weights are random: there is nothing to read
         "samples.before_training": "false",
+        "samples.measure": "false",
         "samples.every_image_steps": "0" if whole else "1000000",
         "output.checkpoint_every_s": ("1" if args.tiny else "5") if whole else "3600",
         "memory.device": "cpu" if args.tiny else "auto",

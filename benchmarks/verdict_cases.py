@@ -57,6 +57,7 @@ class Case:
             "training.seed": str(41 + self.seed),
             "samples.every_image_steps": str(shown * IMAGES),
             "samples.before_training": "false",
+            "samples.measure": "false",
             "samples.seed": str(1000 * self.seed),
             "memory.compile": "off",
             "memory.threads": "1",
