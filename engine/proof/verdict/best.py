@@ -15,6 +15,8 @@ FORESEEN = 0.05
 """By so much one that was not made must be better than all that were."""
 STRONG = 1.1
 """Strength beyond which the variety falls no further."""
+WEAKER = 0.8
+"""Times the usual strength: what the guides recommend for a LoRA that is too strong."""
 SLACK = {"followed": 0.3}
 """What a figure may lack before it counts: that of prompts has a wide spread."""
 _LEAST = 0.02
@@ -110,8 +112,11 @@ def _varied(rate: float, strength: float) -> float:
 
 
 def _foreseen(every: Sequence[Candidate], file: str, usual: float) -> Iterator[Candidate]:
-    """The files of epochs at other strengths: each figure changes with the strength as that of `file` does."""
+    """`file` a little weaker, and the files of epochs at other strengths: each figure changes with the strength as that of `file` does."""
     own = {one.strength: one for one in every if one.file == file}
+    if (weaker := _between(own, round(WEAKER * usual, 2))) is not None:
+        own[weaker.strength] = weaker
+        yield weaker
     at_usual = own.pop(usual, None)
     if at_usual is None:
         return
@@ -127,6 +132,16 @@ def _foreseen(every: Sequence[Candidate], file: str, usual: float) -> Iterator[C
             if "variety" in one.worth:
                 worth["variety"] = _varied(-math.log(one.worth["variety"]) / min(usual, STRONG), strength)
             yield Candidate(one.file, one.step, strength, worth, made=False)
+
+
+def _between(own: Mapping[float, Candidate], strength: float) -> Candidate | None:
+    """A file at a strength between two that were made; None if this one was, or if there are no such two."""
+    below, above = (max((s for s in own if s < strength), default=None), min((s for s in own if s > strength), default=None))
+    if strength in own or below is None or above is None:
+        return None
+    low, high, share = own[below], own[above], (strength - below) / (above - below)
+    worth = {id: low.worth[id] ** (1 - share) * high.worth[id] ** share for id in low.worth if id in high.worth}
+    return Candidate(high.file, high.step, strength, worth, made=False)
 
 
 def _reason(top: Candidate, usual: Candidate | None, others: Mapping[str, float]) -> str:
