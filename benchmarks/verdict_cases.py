@@ -61,6 +61,8 @@ class Case:
             "samples.seed": str(1000 * self.seed),
             "memory.compile": "off",
             "memory.threads": "1",
+            # Before the first step, the base says of captions that are mixed up that they do not fit.
+            **({"base.check": "off"} if self.kind == "shuffled" else {}),
         }
 
 

@@ -32,7 +32,7 @@ def judged(notes: Checklist | None = None, **changes: float | None) -> dict[str,
 CASES: dict[str, tuple[dict[str, float | None], str]] = {
     "good": ({}, "use_best"),
     "undertrained": ({"likeness": 0.45, "change": 0.3}, "train_longer"),
-    "overtrained": ({"mirrored": -0.6, "followed": 0.2}, "fewer_epochs"),
+    "overtrained": ({"mirrored": -0.9, "variety": 0.1}, "fewer_epochs"),
     "memorised": ({"copied": 0.8, "variety": 0.2, "distinct": 0.1}, "leave_out_alike"),
     "wrong_data": ({"trigger_said": 0.0, "likeness": 0.4}, "caption_trigger"),
 }
@@ -53,7 +53,7 @@ def test_each_kind_is_told_with_its_reasons_and_what_to_change(kind: str) -> Non
         assert len(one["do"]) == 1
 
 
-@pytest.mark.parametrize("changes", [{"people": 2.0}, {"captions_fit": 0.5, "followed": 0.6}, {"trigger_said": 0.0}])
+@pytest.mark.parametrize("changes", [{"people": 2.0}, {"captions_fit": 0.5}, {"trigger_said": 0.0}])
 def test_wrong_data_is_told_whatever_the_likeness(changes: dict[str, float]) -> None:
     for likeness in (0.35, 0.6, 0.9):
         assert judged(likeness=likeness, **changes)["verdict"]["kind"] == "wrong_data"
