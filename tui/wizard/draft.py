@@ -222,11 +222,11 @@ def value_in_words(key: str, value: Any) -> str:
 
 
 def changes_in_words(recipe: Recipe) -> tuple[tuple[str, str, str], ...]:
-    """(key, value, preset's value) of every changed setting except the subject, and the run that advised it."""
+    """(key, value, preset's value) of every changed setting except the subject."""
     return tuple(
         (one.key, value_in_words(one.key, one.value), value_in_words(one.key, one.before))
         for one in recipe.differences()
-        if one.key not in (*SUBJECT_KEYS, "output.planned_from")
+        if one.key not in SUBJECT_KEYS
     )
 
 
