@@ -36,9 +36,10 @@ LONGEST_S = 30.0
 class Batches:
     """How many images are made at once on a card: one at first, which measures the time, then as many as memory and time allow."""
 
-    def __init__(self, device: torch.device) -> None:
-        # On a CPU a batch saves nothing, and each image stays the same to the bit, whatever was made before.
-        self._most = MOST_AT_ONCE if device.type == "cuda" else 1
+    def __init__(self, device: torch.device, *, tiny: bool = False) -> None:
+        """`tiny`: the base is an embedded one, whose images leave a CPU half idle too. Of a large one a CPU saves nothing, and main
+        memory that runs out is told by a kill."""
+        self._most = MOST_AT_ONCE if device.type == "cuda" or tiny else 1
         self.now = 1
 
     def sample(self, model: Model, plans: Sequence[SamplePlan], on_step: Callable[[int, int], None]) -> list[Tensor]:
@@ -70,7 +71,7 @@ class Maker:
         self._job, settings = job, job.settings
         self._stop_if_asked = requests.stop_if_asked
         self._on_card = ""
-        self._batches = Batches(job.device)
+        self._batches = Batches(job.device, tiny=settings.base.is_embedded)
 
         def progress(*_: int) -> None:
             requests.stop_if_asked()

@@ -32,10 +32,10 @@ class Sampler:
         return [torch.zeros(3, 8, 8, dtype=torch.uint8)] * len(plans)
 
 
-def sizes(device: torch.device, images: int, monkeypatch: pytest.MonkeyPatch, **of: Any) -> list[int]:
+def sizes(device: torch.device, images: int, monkeypatch: pytest.MonkeyPatch, *, tiny: bool = False, **of: Any) -> list[int]:
     clock = [0.0]
     monkeypatch.setattr(making.time, "monotonic", lambda: clock[0])
-    model, batches = Sampler(clock, **of), Batches(device)
+    model, batches = Sampler(clock, **of), Batches(device, tiny=tiny)
     text = PromptEmbeds({}, 0)
     plans = [SamplePlan(text, text, seed, 64, 64, 4, 1.0) for seed in range(images)]
     while plans:
@@ -57,8 +57,9 @@ def test_slow_images_are_made_in_small_batches_so_that_a_stop_costs_little(monke
     assert sizes(CARD, 2, monkeypatch, image_s=100.0) == [1, 1]
 
 
-def test_on_a_cpu_each_image_is_made_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_each_image_is_made_alone_but_for_those_of_tiny_bases(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes(CPU, 3, monkeypatch) == [1, 1, 1]
+    assert sizes(CPU, 3, monkeypatch, tiny=True) == [1, 2]
 
 
 def test_memory_for_not_even_one_image_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
