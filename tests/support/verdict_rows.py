@@ -7,6 +7,8 @@ from typing import Any
 FINAL = "output/x.safetensors"
 EPOCHS = tuple(f"output/x-{step:06}.safetensors" for step in (90, 180, 270, 360))
 
+STEPS = {FINAL: 450, **{file: 90 * (at + 1) for at, file in enumerate(EPOCHS)}}
+
 
 def row(id: str, value: float | None, **more: Any) -> dict[str, Any]:
     known = {"spread": None, "base": None, "range": None, **more}
@@ -16,7 +18,7 @@ def row(id: str, value: float | None, **more: Any) -> dict[str, Any]:
 
 def curve(id: str, values: list[tuple[str, float, float]], **more: Any) -> dict[str, Any]:
     """`values`: file, strength, value."""
-    points = [{"file": f, "step": 90 * (n + 1), "strength": s, "value": v, "ratio": v} for n, (f, s, v) in enumerate(values)]
+    points = [{"file": f, "step": STEPS[f], "strength": s, "value": v, "ratio": v} for f, s, v in values]
     return row(id, values[-1][2], curve=points, **more)
 
 

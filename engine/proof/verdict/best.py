@@ -15,6 +15,10 @@ FORESEEN = 0.05
 """By so much one that was not made must be better than all that were."""
 STRONG = 1.1
 """Strength beyond which the variety falls no further."""
+FITTED = ("likeness", "variety", "unhurt")
+"""What counts. Prompts followed and copies are too uncertain in single images."""
+LEAST_RATE = 0.5
+"""Share of the last file's rate at which the variety of an earlier one falls at least."""
 WEAKER = 0.8
 """Times the usual strength: what the guides recommend for a LoRA that is too strong."""
 SLACK = {"followed": 0.3}
@@ -34,31 +38,32 @@ class Candidate:
     made: bool = True
     """Whether its images were made; else its worth is foreseen."""
 
-    def score(self, others: Mapping[str, float]) -> float:
-        """The product; what is unknown counts as in `others`."""
-        return math.prod({**others, **self.worth}.values())
+    def score(self) -> float:
+        """The product."""
+        return math.prod(self.worth.values())
 
 
 def best(found: Measured, file: str, strength: float, *, chosen: str = "") -> dict[str, Any] | None:
     """`{file, step, strength, reason}`; None if nothing was made. `chosen`: the file that the person chose."""
     made = candidates(found)
-    every = [*made, *_foreseen(made, file, strength)]
-    every = [one for one in every if one.file == chosen] or every
-    if not every:
+    if not made:
         return None
-    usual = next((one for one in every if (one.file, one.strength) == (file, strength)), None)
-    others = usual.worth if usual else {}
-
-    def first(some: Sequence[Candidate]) -> Candidate:
-        return max(some, key=lambda one: (one.score(others), -abs(one.strength - strength), one.step or 0))
-
-    top, seen = first(every), first([one for one in every if one.made])
-    if top.score(others) < seen.score(others) * (1 + FORESEEN):
-        top = seen
-    if usual and top.score(others) < usual.score(others) * (1 + CLEARLY):
-        top = usual
-    reason = "You chose this file." if chosen == top.file else _reason(top, usual, others)
+    every = _fitted(made, file, strength)
+    if chosen in {one.file for one in made}:
+        every = [one for one in every if one.file == chosen] or [one for one in made if one.file == chosen]
+    usual = next((one for one in every if (one.file, one.strength) == (file, strength)), every[0])
+    top = usual
+    # Without likeness, variety alone would speak for the file that learnt least.
+    if all("likeness" in one.worth for one in every):
+        top, seen = _first(every, strength), _first([one for one in every if one.made] or every, strength)
+        top = seen if top.score() < seen.score() * (1 + FORESEEN) else top
+        top = usual if top.score() < usual.score() * (1 + CLEARLY) else top
+    reason = "You chose this file." if chosen == top.file else _reason(top, usual)
     return {"file": top.file, "step": top.step, "strength": top.strength, "reason": reason}
+
+
+def _first(some: Sequence[Candidate], usual: float) -> Candidate:
+    return max(some, key=lambda one: (one.score(), -abs(one.strength - usual), one.step or 0))
 
 
 def candidates(found: Measured) -> list[Candidate]:
@@ -111,27 +116,71 @@ def _varied(rate: float, strength: float) -> float:
     return math.exp(-rate * min(strength, STRONG))
 
 
-def _foreseen(every: Sequence[Candidate], file: str, usual: float) -> Iterator[Candidate]:
-    """`file` a little weaker, and the files of epochs at other strengths: each figure changes with the strength as that of `file` does."""
-    own = {one.strength: one for one in every if one.file == file}
+def _fitted(made: Sequence[Candidate], file: str, usual: float) -> list[Candidate]:
+    """`file` at its strengths and a little weaker, and the earlier files of epochs at the same strengths.
+
+    A few images say little of one file: likeness only rises from file to file, and what the strength takes of the variety grows with the
+    logarithm of the steps. Each figure of an earlier file changes with the strength as that of `file` does.
+    """
+    own = {one.strength: one for one in made if one.file == file}
+    if usual not in own:
+        return list(made)
     if (weaker := _between(own, round(WEAKER * usual, 2))) is not None:
         own[weaker.strength] = weaker
-        yield weaker
-    at_usual = own.pop(usual, None)
-    if at_usual is None:
-        return
-    for one in every:
-        if one.file == file or one.strength != usual:
+    last = own[usual]
+    files = sorted(
+        (one for one in made if one.file != file and one.strength == usual and one.step), key=lambda one: one.step or 0
+    )
+    likeness = _rising([one.worth.get("likeness", 0.0) for one in files])
+    rate = _rate(last)
+    rates = _rates(
+        [(one.step or 1, _rate(one)) for one in files], last.step or max((one.step or 1 for one in files), default=1), rate
+    )
+    found = [replace(one, worth=_part(one.worth)) for one in own.values()]
+    for one, like, falls in zip(files, likeness, rates, strict=True):
+        if one.step == last.step:
             continue
         for strength, other in own.items():
-            worth = {
-                id: min(1.0, value * other.worth[id] / at_usual.worth[id])
-                for id, value in one.worth.items()
-                if id in other.worth and id in at_usual.worth
-            }
-            if "variety" in one.worth:
-                worth["variety"] = _varied(-math.log(one.worth["variety"]) / min(usual, STRONG), strength)
-            yield Candidate(one.file, one.step, strength, worth, made=False)
+            worth = dict(_part(other.worth))
+            if "likeness" in worth:
+                worth["likeness"] = min(1.0, like * worth["likeness"] / last.worth["likeness"])
+            if falls is not None:
+                worth["variety"] = _varied(falls, strength)
+            found.append(Candidate(one.file, one.step, strength, worth, made=strength == usual))
+    return found
+
+
+def _part(worth: Mapping[str, float]) -> dict[str, float]:
+    return {id: value for id, value in worth.items() if id in FITTED}
+
+
+def _rate(one: Candidate) -> float | None:
+    """How fast the variety falls with the strength."""
+    return -math.log(one.worth["variety"]) / min(one.strength, STRONG) if "variety" in one.worth else None
+
+
+def _rising(values: Sequence[float]) -> list[float]:
+    """The nearest values that never fall: neighbours that do are averaged."""
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        blocks.append((value, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (b, m), (a, n) = blocks.pop(), blocks.pop()
+            blocks.append(((a * n + b * m) / (n + m), n + m))
+    return [value for value, count in blocks for _ in range(count)]
+
+
+def _rates(of_files: Sequence[tuple[int, float | None]], last_step: int, last: float | None) -> list[float | None]:
+    """The rate of each file, by a line through the known ones over the logarithm of the steps; that of the last counts twice, since it
+    has more images, and none is below a share of it."""
+    if last is None:
+        return [None] * len(of_files)
+    points = [(math.log(step), rate, 1.0) for step, rate in of_files if rate is not None] + [(math.log(last_step), last, 2.0)]
+    weight = sum(w for _, _, w in points)
+    middle, mean = sum(x * w for x, _, w in points) / weight, sum(y * w for _, y, w in points) / weight
+    wide = sum(w * (x - middle) ** 2 for x, _, w in points)
+    slope = max(0.0, sum(w * (x - middle) * (y - mean) for x, y, w in points) / wide) if wide > 0 else 0.0
+    return [max(LEAST_RATE * last, mean + slope * (math.log(step) - middle)) for step, _ in of_files]
 
 
 def _between(own: Mapping[float, Candidate], strength: float) -> Candidate | None:
@@ -144,19 +193,14 @@ def _between(own: Mapping[float, Candidate], strength: float) -> Candidate | Non
     return Candidate(high.file, high.step, strength, worth, made=False)
 
 
-def _reason(top: Candidate, usual: Candidate | None, others: Mapping[str, float]) -> str:
-    if usual is None:
-        return "Its images are the best of those that were made."
+def _reason(top: Candidate, usual: Candidate) -> str:
     if top is usual:
-        return "No other file or strength is clearly better."
-    gains = {id: value / max(others.get(id, 1.0), _LEAST) for id, value in top.worth.items()}
-    most = max(gains, key=gains.__getitem__) if gains else ""
-    words = {
-        "likeness": "more like",
-        "variety": "more varied",
-        "followed": "more obedient",
-        "unhurt": "cleaner",
-        "own": "less copied",
-    }
-    better = f"{words.get(most, 'better')} than those of the last file at strength {usual.strength:g}."
+        known = "likeness" in usual.worth
+        return (
+            "No other file or strength is clearly better." if known else "Likeness is not known, so nothing speaks for another."
+        )
+    gains = {id: value / max(usual.worth.get(id, 1.0), _LEAST) for id, value in top.worth.items()}
+    most = max(gains, key=gains.__getitem__)
+    words = {"likeness": "more like", "variety": "more varied", "unhurt": "cleaner"}
+    better = f"{words[most]} than those of the last file at strength {usual.strength:g}."
     return f"Its images are {better}" if top.made else f"Its images, which are not made yet, should be {better}"

@@ -16,7 +16,6 @@ from loratui.engine.proof.verdict.axes import AXES, Measured, Reading, read_axes
 from loratui.engine.proof.verdict.judge import Judged, judge
 from loratui.engine.proof.verdict.rules import KINDS, reasons, rules, weigh
 from loratui.engine.runs.held_out import HeldOut
-from loratui.engine.runs.image_losses import Pull
 from loratui.presets.schema import Adapter, Dataset, Schedule, Settings, replace
 
 SETTINGS = Settings(dataset=Dataset(trigger="qxz"), schedule=Schedule(epochs=10), adapter=Adapter(rank=16))
@@ -100,24 +99,42 @@ def test_what_the_person_marked_has_its_remedy_first() -> None:
     assert found[0]["do"] == {"settings": {"adapter.rank": 32}}
 
 
+def curves(likeness: list[float], variety: list[float]) -> list[dict[str, Any]]:
+    """Parts of a run with the likeness and the variety of each file of an epoch; the last file has those of the last epoch."""
+    rows = measured()
+    of_file = [(FINAL, strength, share * likeness[-1]) for strength, share in ((0.5, 0.9), (1.0, 1.0), (1.5, 1.0))]
+    varied = [(FINAL, strength, variety[-1] ** strength) for strength in (0.5, 1.0)]
+    rows[4]["measures"] = [curve("likeness", of_file), curve("variety", varied)]
+    rows[5]["measures"] = [
+        curve(id, [(file, 1.0, value) for file, value in zip(EPOCHS, values, strict=True)])
+        for id, values in (("likeness", likeness), ("variety", variety))
+    ]
+    return rows
+
+
 def test_the_best_file_is_the_last_unless_another_is_clearly_better() -> None:
-    rows = measured(copied=0.0)
-    assert judge(rows, None, ABOUT)["best"] == {
-        "file": FINAL, "step": 180, "strength": 1.0, "reason": "No other file or strength is clearly better."
+    assert judge(measured(), None, ABOUT)["best"] == {
+        "file": FINAL, "step": 450, "strength": 1.0, "reason": "No other file or strength is clearly better."
     }  # fmt: skip
-    values = zip(EPOCHS, (1.0,) * 4, (0.6, 0.9, 0.8, 0.6), strict=True)
-    rows[5]["measures"] = [curve("likeness", list(values))]
-    rows[4]["measures"] = [curve("likeness", [(FINAL, 0.5, 0.5), (FINAL, 1.0, 0.6), (FINAL, 1.5, 0.6)])]
+    learns = judge(curves([0.3, 0.5, 0.7, 0.9], [0.9] * 4), None, ABOUT)["best"]
+    assert (learns["file"], learns["strength"]) == (FINAL, 1.0)
+    turned = judge(curves([0.6, 0.88, 0.88, 0.88], [0.9, 0.85, 0.5, 0.4]), None, ABOUT)["best"]
+    assert (turned["file"], turned["step"]) == (EPOCHS[1], 180)
+    assert "more varied" in turned["reason"]
+
+
+def test_likeness_does_not_fall_from_one_file_to_the_next_for_a_few_images() -> None:
+    found = judge(curves([0.88, 0.7, 0.88, 0.88], [0.8] * 4), None, ABOUT)["best"]
+    assert found["file"] != EPOCHS[0], "the second file says that the first was lucky"
+
+
+def test_without_likeness_no_other_file_is_recommended() -> None:
+    rows = curves([0.6, 0.9, 0.9, 0.9], [0.9, 0.8, 0.4, 0.3])
+    for part in (rows[4], rows[5]):
+        part["measures"] = [row for row in part["measures"] if row["id"] != "likeness"]
     found = judge(rows, None, ABOUT)["best"]
-    assert (found["file"], found["step"], found["strength"]) == (EPOCHS[1], 180, 1.0)
-    assert "more like" in found["reason"]
-
-
-def test_photos_that_stand_out_are_named_with_what_to_do() -> None:
-    pulls = [Pull("odd.png", "stuck", 0.0, 0.3), Pull("twin.png", "exhausted", 0.7, 0.3)]
-    found = judge(measured(), None, Judged(FINAL, 1.0, SETTINGS, pulls=pulls))["advice"]
-    assert [one["do"] for one in found if one["id"] == "re_caption_stuck"] == [{"re_caption": ["odd.png"]}]
-    assert [one["do"] for one in found if one["id"] == "leave_out_exhausted"] == [{"leave_out": ["twin.png"]}]
+    assert (found["file"], found["strength"]) == (FINAL, 1.0)
+    assert "not known" in found["reason"]
 
 
 def test_held_out_losses_are_an_axis() -> None:
@@ -154,14 +171,8 @@ def test_a_lora_that_does_nothing_is_said_to() -> None:
 
 
 def test_a_file_at_a_strength_that_was_not_made_is_foreseen() -> None:
-    rows = measured()
-    of_file = [(FINAL, 0.5, 0.85), (FINAL, 1.0, 0.88), (FINAL, 1.5, 0.88)]
-    rows[4]["measures"] = [curve("likeness", of_file), curve("variety", [(f, s, 0.4) for f, s, _ in of_file])]
-    epochs = [(file, 1.0, value) for file, value in zip(EPOCHS, (0.5, 0.85, 0.88, 0.88), strict=True)]
-    varied = [(file, 1.0, value) for file, value in zip(EPOCHS, (0.9, 0.8, 0.4, 0.4), strict=True)]
-    rows[5]["measures"] = [curve("likeness", epochs), curve("variety", varied)]
-    found = judge(rows, None, ABOUT)["best"]
-    assert (found["file"], found["strength"]) == (EPOCHS[1], 0.5)
+    found = judge(curves([0.88, 0.88, 0.88, 0.88], [0.5, 0.3, 0.15, 0.05]), None, ABOUT)["best"]
+    assert (found["file"], found["strength"]) == (EPOCHS[0], 0.5)
     assert "not made yet" in found["reason"]
 
 
