@@ -17,7 +17,7 @@ from loratui.engine import sealed
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.proof import notes
 from loratui.engine.proof.notes import read_checklist
-from loratui.engine.runs import contents, control, lock
+from loratui.engine.runs import bounds, contents, control, lock
 from loratui.engine.runs.differences import Difference, accept
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.event_log import EventLog
@@ -31,7 +31,7 @@ from loratui.presets.schema import SchemaError
 SMALL = ("adapter.targets=attention", "samples.steps=1")
 FOR_PEOPLE = ("log",)
 """Folders of what is only printed."""
-OPTIONAL = ("when_finished.json", "validation/checklist.json")
+OPTIONAL = ("bounds.json", "when_finished.json", "validation/checklist.json")
 """What a person set, so its file is there or not: who deletes it takes that back."""
 
 
@@ -65,6 +65,7 @@ def fill(run: RunDirectory) -> None:
     lock.acquire(run.lock).release()
     accept(run, [Difference("base", (run.name,))])
     choice.change(run, {"command": ("true", run.name)})
+    bounds.change(run, {"end_disk_wait_after_h": 2})
     sealed.write(run.base_readings, {"format": 1, "readings": {}, "mistaken": "", "message": run.name, "remedy": ""}, run.path)
     notes.update(run.validation / "checklist.json", lambda kept: kept.note("likeness", f"of {run.name}"))
     sealed.write(run.validation / "wish.json", {"format": 2, "grids": ["strengths"], "file": run.name}, run.path)
@@ -107,6 +108,7 @@ def seen(run: RunDirectory) -> dict[str, Any]:
         **{name: getattr(found, name) for name in ("status", "reason", "advice", "goes_on", "exit_code", "created")},
         "changes": found.state.changes,
         "edited": run.edited(),
+        "bounds": bounds.read(run),
         "choice": _or_refusal(lambda: choice.read(run)),
         "notes": read_checklist(run.validation / "checklist.json"),
     }
