@@ -9,7 +9,6 @@ from loratui.engine.planning.rates import learning_in_words
 from loratui.presets.schema import SchemaError
 from loratui.tui.findings import in_one_line
 from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, changes_in_words, shown_value
-from loratui.tui.wizard.parent_of_draft import ParentOfDraft, changes_of_parent
 
 if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
 def change_numbers(draft: Draft, machine: Accelerator, ask: Asker, say: Callable[[str], None]) -> Draft | None:
     """Shows the plan and changes one number; None if the plan is right."""
     from loratui.engine.planning.preflight import check_plan
+    from loratui.tui.wizard.parent_of_draft import (
+        ParentOfDraft,
+        changes_of_parent,
+    )  # loads textual, which no other command does
 
     plan, recipe = draft.plan(), draft.named()
     assert plan is not None
