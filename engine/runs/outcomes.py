@@ -46,6 +46,8 @@ class Outcome:
     """Why it waited for its disk, if it did."""
     next_plan: str = ""
     """The memory plan with which the run goes on, where it ran out of GPU memory and another plan is left."""
+    early: int = 0
+    """The epoch after which it ended, as its recipe says, since the samples got no better; 0 if it made all steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ def describe(outcome: Outcome) -> str:
 def _finish_by_code(outcome: Outcome, words: Words) -> Finish:
     code = outcome.exit_code or 0
     if code == ExitCode.DONE:
-        return Finish("done", ExitCode.DONE, words.done, words.next)
+        early = f"The run ended after epoch {outcome.early}, as its recipe says: its samples got no better."
+        return Finish("done", ExitCode.DONE, early if outcome.early else words.done, words.next)
     status, _, advice = _FINAL.get(code, ("failed", "", _CRASH_ADVICE))
     final = code if code in _FINAL else ExitCode.CRASHED
     own_words = outcome.remedy if status == "failed" else ""

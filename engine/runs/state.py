@@ -432,6 +432,11 @@ class RunState:
             return self.optimizer_steps
         return min(self.optimizer_steps, max(self.step, epoch * self.steps_per_epoch))
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether the recipe ends the run before its last step, since the samples get no better."""
+        return self.likely_best is not None and self.likely_best.stops and 0 < self.step < self.optimizer_steps
+
     # ---- on the disk
 
     def figures(self) -> dict[str, Any]:

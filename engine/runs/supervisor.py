@@ -231,6 +231,7 @@ class _Supervisor:
             stalled=stalled,
             waited=said.waiting.reason if said.waiting else "",
             next_plan=said.next_plan,
+            early=said.epoch if said.ends_early else 0,
         )
         self._last_words.record(
             "trainer_ended",

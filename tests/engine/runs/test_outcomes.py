@@ -38,6 +38,11 @@ def test_an_exit_code_is_final_and_never_that_of_a_kill(code: int, attempts: int
     assert decision.advice
 
 
+def test_a_run_that_its_recipe_ends_early_is_done_and_says_why() -> None:
+    done = Finish("done", 0, "The run ended after epoch 7, as its recipe says: its samples got no better.", WORDS.next)
+    assert decide(Outcome(exit_code=0, early=7), 0, True, WORDS) == done
+
+
 @given(number=signals, attempts=st.integers(0, 9), progressed=st.booleans(), oom=st.booleans())
 def test_a_killed_trainer_is_restarted_while_that_helps(number: int, attempts: int, progressed: bool, oom: bool) -> None:
     decision = decide(Outcome(signal=number, oom_killed=oom), attempts, progressed, WORDS)
