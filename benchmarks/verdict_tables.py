@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,12 +58,20 @@ def compact(line: Line) -> dict[str, Any]:
 
 
 def share_of_best(line: Line, use: Mapping[str, Any] | None) -> float | None:
-    """The score of the recommended file and strength, as a share of the exhaustive best; None where it was not looked at."""
+    """The score of the recommended file and strength, as a share of the exhaustive best; None where it was not looked at. Where not
+    all files were looked at, the nearest by its step stands for the recommended one."""
     cells = line.get("exhaustive", {}).get("cells", [])
     if use is None or not cells:
         return None
-    own = [cell["score"] for cell in cells if (cell["file"], cell["strength"]) == (use["file"], use["strength"])]
-    return round(own[0] / max(cell["score"] for cell in cells), 4) if own else None
+    last = 10**9
+    at = _step(use["file"], last)
+    own = min(cells, key=lambda c: (abs(_step(c["file"], last) - at), abs(c["strength"] - use["strength"])))
+    return round(own["score"] / max(cell["score"] for cell in cells), 4)
+
+
+def _step(file: str, last: int) -> int:
+    found = re.search(r"-(\d{6})\.", file)
+    return int(found[1]) if found else last
 
 
 def judged(row: Line, by: Rules | None = None) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def test_the_form_counts_what_it_makes_and_starts_it(home: Path, launched:
         await shows(pilot, "2 of 8 images")
         await pilot.press("g")
         await shows(
-            pilot, "make images", "→ a drawn portrait of anafox woman, red", "43 cells in the tables, 41 images to make"
+            pilot, "make images", "→ a drawn portrait of anafox woman, red", "58 cells in the tables, 56 images to make"
         )
         await pilot.press("f3")
         await shows(pilot, "28 cells in the tables, 26 images to make")
@@ -87,7 +87,7 @@ async def test_the_form_says_what_is_wrong_and_starts_nothing(home: Path, launch
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "No images yet")
         await pilot.press("g")
-        await shows(pilot, "43 images to make, about")
+        await shows(pilot, "58 images to make, about")
         await type_text(pilot, " {triger}")
         await shows(pilot, "{triger} is no placeholder; did you mean trigger?")
         await pilot.press("f5", "f6")
