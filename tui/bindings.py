@@ -387,6 +387,8 @@ KEYS: tuple[Key, ...] = (
         Key("runs", "escape", "runs", "back to the list of runs", action="back"),
     ),
     *_on(("compare",),
+        Key("images_of_both", "b", "images", action="side_by_side",
+            help="the LoRA files of the first two runs at the same prompts and seeds, blind: the chosen ones (◆), else the finished"),
         Key("compared", "escape", "runs", "back to the list of runs", action="back"),
     ),
     *_on(("queue",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events, work
@@ -10,6 +11,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
+from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.presets.schema import SchemaError
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 from loratui.tui.text import columns, count, shorten_path
@@ -74,6 +78,19 @@ class CompareScreen(LoratuiScreen[None]):
         lines = ["\t".join(("", *(run.name for run in self._compared)))]
         lines += ["\t".join((name, *values)) for name, values in self._rows]
         return [("the table, as one line a row", " | ".join(line.replace("\t", " ; ") for line in lines))] if self._rows else ()
+
+    @work(exclusive=True, group="sides", description="find the LoRA files of both")
+    async def action_side_by_side(self) -> None:
+        """Opens the files of the first two runs beside each other."""
+        from loratui.engine.proof.side_by_side import side_of
+        from loratui.tui.validation.side_by_side_screen import SideBySideScreen
+
+        try:
+            first, second = [await self.in_thread(side_of, RunDirectory(Path(run.path))) for run in self._compared[:2]]
+        except (LoratuiError, SchemaError) as error:
+            self.loratui.tell(str(error), "error")
+            return
+        self.app.push_screen(SideBySideScreen(first, second, blind=True))
 
     def action_back(self) -> None:
         self.loratui.open("home")

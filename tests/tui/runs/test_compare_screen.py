@@ -57,6 +57,10 @@ async def test_two_marked_runs_are_compared(home: Path) -> None:
         await pilot.pause()
         await pilot.press("end")
         await shows(pilot, "adapter.rank")
+        await pilot.press("b")
+        await shows(pilot, "side by side", f"{second.name}, step 180", "The two have no image of the same prompt and seed")
+        await pilot.press("escape")
+        await shows(pilot, "2 runs compared")
         await pilot.press("escape")
         await shows(pilot, "space mark")
 
