@@ -1,4 +1,4 @@
-"""What the LoRA has learnt, by losses at fixed noise and by how far its images are from the base's; and whether prompts are followed."""
+"""What the LoRA has learnt, by losses at fixed noise and by how far its images are from the base's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ _LITTLE = 0.02
 """Share of the loss below which hardly anything is learnt."""
 _MOSTLY, _HARDLY = 0.6, 0.3
 """Shares of what was learnt, or of what the base does, for each word."""
-_FOLLOWED = 0.8
 _SAME = 0.15
 """Share of the distance between seeds up to which an image is the base's."""
 
@@ -151,54 +150,6 @@ class Change:
         return Value(value, spread, base, figure=f"{ratio:.2f}", means=means, images={s.path: v for s, v in far}, more=more)
 
 
-@dataclass(frozen=True)
-class Followed:
-    """How much the base's loss of an image falls by its prompt, against that of its own images."""
-
-    id: str = "followed"
-    title: str = "Prompt followed"
-    unit: str = "share of the loss"
-    about: str = (
-        "By how much the base, as a judge, finds an image more fitting to its prompt than to the class word alone, against its own "
-        "images of that prompt. Far less than 1: clothes, places and moods of the prompt are not there."
-    )
-    limits: str = "It sees what the base knows. A prompt that says hardly more than the class word says nothing."
-
-    def needs(self, references: References) -> str:
-        """Losses."""
-        return "" if references.losses.prompts else NO_LOSSES
-
-    def of(self, images: Sequence[Shot], references: References) -> Value:
-        """The mean over the images whose prompts say more than the class."""
-        known = references.losses.prompts
-        found = [(shot, drop(known[shot.path].other, known[shot.path].own)) for shot in images if shot.path in known]
-        if not found:
-            return Value.not_known("No prompt says more than the class word, or the base was not loaded for it.")
-        value, spread = by_seed(found)
-        each = {shot.path: one for shot, one in found}
-        bases = [known[bare.path] for shot, _ in found if (bare := references.base.get(shot.key)) and bare.path in known]
-        if not bases:
-            return Value(value, spread, figure=f"{value:.3f}", unknown=NO_BASE, images=each)
-        base = statistics.fmean(drop(pair.other, pair.own) for pair in bases)
-        if base <= _NOTHING:
-            return Value(
-                value,
-                spread,
-                base,
-                figure=f"{value:.3f}",
-                unknown="The base does not follow these prompts itself.",
-                images=each,
-            )
-        ratio = value / base
-        means = "as the base follows it" if ratio >= _FOLLOWED else "less" if ratio >= _MOSTLY else "far less"
-        figure = f"{ratio:.2f} of the base's"
-        photos = [drop(pair.other, pair.own) for pair in references.losses.alone.values()]
-        of_photos = (
-            {"of_photos": round(value / statistics.fmean(photos), 4)} if photos and statistics.fmean(photos) > _NOTHING else {}
-        )
-        return Value(value, spread, base, figure=figure, means=means, images=each, more={"ratio": round(ratio, 4), **of_photos})
-
-
 def _distance(one: Shot, other: Shot) -> float:
     assert one.pixels is not None
     assert other.pixels is not None
@@ -209,4 +160,3 @@ def _distance(one: Shot, other: Shot) -> float:
 LEARNT = Learnt()
 MIRRORED = Mirrored()
 CHANGE = Change()
-FOLLOWED = Followed()

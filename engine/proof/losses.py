@@ -1,4 +1,4 @@
-"""Losses of photos and images at fixed noise, as the job of a validation measured them with the base and its LoRA; no torch here."""
+"""Losses of photos at fixed noise, as the job of a validation measured them with the base and its LoRA; no torch here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = tuple[float, ...]
 
 
 class Pair(NamedTuple):
-    """Two losses of the same photo or image, at the same noise."""
+    """Two losses of the same photo, at the same noise."""
 
     own: Row
     other: Row
@@ -33,10 +33,6 @@ class Losses:
     """Whether mirrored photos were trained on too."""
     captions: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     """By photo: the base's loss with its caption, and with that of another photo."""
-    alone: Mapping[str, Pair] = field(default_factory=dict)
-    """By photo: the base's loss with its caption, and with a text that names the class alone."""
-    prompts: Mapping[str, Pair] = field(default_factory=dict)
-    """By image: the base's loss with its prompt, and with one that names the class alone."""
 
 
 def parse_row(value: Any) -> Row:

@@ -9,7 +9,7 @@ from typing import Any
 from loratui.engine.proof.protocol import Measure, References, Shot, Value, measured, rounded
 from loratui.engine.proof.registry import PARTS, Part
 
-SHARES = ("share_above", "copies", "below", "within", "above", "none", "several", "levels", "of_photos")
+SHARES = ("share_above", "copies", "below", "within", "above", "none", "several", "levels")
 """What a point of a curve has beside its value, where the measure has it."""
 MOST_SHOWN = 4
 """Points of a curve that its line shows."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loratui.engine.proof.against_base import CLIPPED, SATURATION, SHARPNESS
 from loratui.engine.proof.copies import COPY_HASH, COPY_LAYOUT
-from loratui.engine.proof.learnt import CHANGE, FOLLOWED, LEARNT, MIRRORED
+from loratui.engine.proof.learnt import CHANGE, LEARNT, MIRRORED
 from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS
 from loratui.engine.proof.photos import CAPTIONS_FIT, DISTINCT, PEOPLE, TRIGGER_SAID
 from loratui.engine.proof.protocol import Measure
@@ -22,7 +22,6 @@ MEASURES: tuple[Measure, ...] = (
     SHARPNESS,
     SATURATION,
     CLIPPED,
-    FOLLOWED,
     CHANGE,
     LEARNT,
     MIRRORED,
@@ -42,7 +41,6 @@ CURVES: tuple[Measure, ...] = (
     COPY_HASH,
     COPY_FACE,
     FACES_FOUND,
-    FOLLOWED,
     CHANGE,
     LEARNT,
     MIRRORED,
@@ -65,7 +63,7 @@ class Part:
 
 PARTS: tuple[Part, ...] = (
     Part("likeness", (LIKENESS, FACES_FOUND, CHANGE, PEOPLE, TRIGGER_SAID)),
-    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, FOLLOWED, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT)),
+    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT)),
     Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH, COPY_FACE)),
     Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
     Part("strength", CURVES, "strengths"),

@@ -18,9 +18,9 @@ from loratui.engine.untrusted import finite
 from loratui.engine.words import count, joined, listed
 from loratui.presets.schema import SchemaError
 
-MEASURES = ("likeness", "learnt", "variety", "followed", "copy_hash", "copy_layout", "copy_face", "sharpness", "saturation")
+MEASURES = ("likeness", "learnt", "variety", "copy_hash", "copy_layout", "copy_face", "sharpness", "saturation")
 """Shown of each run where they are known, in this order."""
-_WORDS = {"likeness": "likeness", "variety": "variety", "followed": "prompts followed", "unhurt": "quality", "own": "no copies"}
+_WORDS = {"likeness": "likeness", "variety": "variety", "unhurt": "quality", "own": "no copies"}
 """What a candidate is worth, in words."""
 _BAD = ("memorised", "wrong_data")
 """Verdicts of runs that are not picked, whatever their images are like."""

@@ -25,7 +25,7 @@ def curve(id: str, values: list[tuple[str, float, float]], **more: Any) -> dict[
 def measured(**changes: float | None) -> list[dict[str, Any]]:
     """A good run's parts; `changes` by axis, where None is unknown."""
     at: dict[str, Any] = {
-        "likeness": 0.9, "change": 0.9, "people": 1.0, "trigger_said": 1.0, "copied": 0.0, "variety": 0.8, "followed": 1.0,
+        "likeness": 0.9, "change": 0.9, "people": 1.0, "trigger_said": 1.0, "copied": 0.0, "variety": 0.8,
         "mirrored": 0.8, "distinct": 1.0, "captions_fit": 0.95, "sharpness": 1.0, "saturation": 1.0,
     } | changes  # fmt: skip
 
@@ -36,7 +36,7 @@ def measured(**changes: float | None) -> list[dict[str, Any]]:
     strengths = [(FINAL, 0.5, 0.6), (FINAL, 1.0, at["likeness"] or 0.0), (FINAL, 1.5, at["likeness"] or 0.0)]
     return [
         {"id": "likeness", "measures": [row("likeness", at["likeness"], **like), *map(figure, ("change", "people")), row("trigger_said", at["trigger_said"], without=[] if at["trigger_said"] == 1 else ["2.png"])], "images": []},
-        {"id": "generalises", "measures": [row("copy_hash", 0.6, copies=at["copied"]), *map(figure, ("variety", "followed", "mirrored", "captions_fit")), row("distinct", at["distinct"], distinct=round(18 * at["distinct"]) if at["distinct"] else None, alike=[["1.png", "3.png"]])], "images": []},
+        {"id": "generalises", "measures": [row("copy_hash", 0.6, copies=at["copied"]), *map(figure, ("variety", "mirrored", "captions_fit")), row("distinct", at["distinct"], distinct=round(18 * at["distinct"]) if at["distinct"] else None, alike=[["1.png", "3.png"]])], "images": []},
         {"id": "trigger_alone", "measures": [row("copy_hash", 0.6, copies=at["copied"]), figure("variety")], "images": []},
         {"id": "quality", "measures": list(map(figure, ("sharpness", "saturation"))), "images": []},
         {"id": "strength", "measures": [curve("likeness", strengths)], "images": []},

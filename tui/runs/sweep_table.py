@@ -15,7 +15,6 @@ _TITLES = {
     "likeness": "likeness",
     "learnt": "learnt",
     "variety": "variety",
-    "followed": "prompt",
     "copies": "copies",
     "sharpness": "sharp",
     "saturation": "colour",

@@ -181,7 +181,7 @@ def _by_image(pulls: Sequence[Pull]) -> Iterator[Advice]:
 def _see_more(seen: Seen) -> Iterator[Advice]:
     """What a clearer verdict needs."""
     found = seen.found
-    if not found.row("generalises", "variety") and found.row("generalises", "followed"):
+    if not found.row("generalises", "variety") and found.row("likeness", "change"):
         look = "Make the validation images with 3 seeds: loratui validate RUN --seeds 3"
         yield _advice("more_seeds", "Validate with more seeds.", "With one seed, variety and spread are unknown.", look=look)
 

@@ -1,4 +1,4 @@
-"""The file and strength to use: the one whose images are most like, varied, obedient and unhurt, of those that were made or can be foreseen."""
+"""The file and strength to use: the one whose images are most like, varied and unhurt, of those that were made or can be foreseen."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ FORESEEN = 0.05
 STRONG = 1.1
 """Strength beyond which the variety falls no further."""
 FITTED = ("likeness", "variety", "unhurt")
-"""What counts. Prompts followed and copies are too uncertain in single images."""
+"""What counts. Copies are too uncertain in single images."""
 LEAST_RATE = 0.5
 """Share of the last file's rate at which the variety of an earlier one falls at least."""
 WEAKER = 0.8
 """Times the usual strength: what the guides recommend for a LoRA that is too strong."""
-SLACK = {"followed": 0.3}
-"""What a figure may lack before it counts: that of prompts has a wide spread."""
 _LEAST = 0.02
-_CURVES = ("likeness", "variety", "followed", "sharpness", "saturation", "copy_hash", "copy_layout")
+_CURVES = ("likeness", "variety", "sharpness", "saturation", "copy_hash", "copy_layout")
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,8 @@ def candidates(found: Measured) -> list[Candidate]:
 def _worth(found: Measured, points: Mapping[str, Point]) -> Iterator[tuple[str, float]]:
     if (like := points.get("likeness")) and like.value is not None and found.way is not None:
         yield "likeness", min(1.0, max(_LEAST, like.value / found.way[1]))
-    for id in ("variety", "followed"):
-        if (point := points.get(id)) and point.ratio is not None:
-            yield id, min(1.0, max(_LEAST, point.ratio + SLACK.get(id, 0.0)))
+    if (point := points.get("variety")) and point.ratio is not None:
+        yield "variety", min(1.0, max(_LEAST, point.ratio))
     hurt = [abs(math.log2(point.ratio)) for id in ("sharpness", "saturation") if (point := points.get(id)) and point.ratio]
     if hurt:
         yield "unhurt", 1 / (1 + max(0.0, max(hurt) - 0.3))

@@ -111,19 +111,18 @@ def _verdict(weighed: Weighed, axes: Mapping[str, Reading], by: Rules) -> dict[s
 
 def _seen_of_images(axes: Mapping[str, Reading]) -> bool:
     """Whether anything is known of the LoRA itself, and not of the photos alone."""
-    return bool({"change", "likeness", "learnt", "copied", "followed"} & axes.keys())
+    return bool({"change", "likeness", "learnt", "copied"} & axes.keys())
 
 
 def _why_unclear(weighed: Weighed, axes: Mapping[str, Reading]) -> list[str]:
     if not _seen_of_images(axes):
         return ["The images of the LoRA are not measured, so nothing can be said of it."]
-    lacking = [name for name in ("likeness", "variety", "mirrored", "followed") if name not in axes]
+    lacking = [name for name in ("likeness", "variety", "mirrored") if name not in axes]
     if lacking:
         words = {
             "likeness": "likeness",
             "variety": "variety over seeds",
             "mirrored": "the loss of the photos",
-            "followed": "whether prompts are followed",
         }
         return [f"Not known: {', '.join(words[name] for name in lacking)}."]
     first, second = sorted(weighed.chances, key=weighed.chances.__getitem__)[:-3:-1]

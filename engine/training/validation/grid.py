@@ -51,7 +51,7 @@ def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
         missing = [path for path in places if not (job.run.path / path).is_file()]
         for path in places.keys() - set(missing):
             _tell(report, path, places[path])
-        losses = PhotoLosses(job, planned, paths, sums)
+        losses = PhotoLosses(job, [cell.file for cell in planned if cell.file], sums)
         maker = Maker(job, report, requests, [places[path][0] for path in missing], losses.texts) if missing else None
         if maker is not None:
             _make(maker, {places[path][0]: path for path in missing}, places, job, report, requests)

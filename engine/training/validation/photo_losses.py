@@ -1,26 +1,25 @@
-"""Measures the losses of photos and images at fixed noise: which photos a LoRA has learnt, and whether texts fit what they belong to."""
+"""Measures the losses of photos at fixed noise: how much of them a LoRA has learnt, and whether their captions fit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
 
-from loratui.engine.dataset.decoding import ImageError, load_rgb
+from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.errors import DatasetError, NotFiniteError
 from loratui.engine.families.model import LatentDistribution, Model, NoisyInput, PromptEmbeds, SizeConditioning
 from loratui.engine.families.parts import on_device
 from loratui.engine.machine.gpu_faults import is_out_of_memory
-from loratui.engine.planning.validation_grid import Cell, filled, prompt_read
 from loratui.engine.proof.losses import LEVELS, Losses, Pair, Row, parse_row
 from loratui.engine.proof.readings import Readings
 from loratui.engine.training.cache import LatentCache, TextCache
-from loratui.engine.training.images import size_conditioning_of, to_tensor
+from loratui.engine.training.images import size_conditioning_of
 from loratui.engine.training.losses import per_sample_loss
 from loratui.engine.training.noise import generator
 from loratui.engine.training.setup import Job
@@ -39,8 +38,8 @@ _SEED = 20_281
 class PhotoLosses:
     """The losses that belong to a validation, by what they depend on. What was measured before is kept."""
 
-    def __init__(self, job: Job, cells: Sequence[Cell], paths: Sequence[str], sums: Mapping[str, str]) -> None:
-        """`cells` with the paths of their images; `sums`: SHA-256 of each LoRA file, empty for the base."""
+    def __init__(self, job: Job, files: Iterable[str], sums: Mapping[str, str]) -> None:
+        """`files`: the LoRA files, first the one whose strengths are looked at; `sums`: SHA-256 of each."""
         settings = job.settings
         self._job, self._sums = job, sums
         self._kept = Readings(job.run.validation / "losses.json")
@@ -48,12 +47,9 @@ class PhotoLosses:
         trained = [one for one in job.ledger.images if one.repeats and not one.regularisation]
         few = min(MOST_PHOTOS, len(trained))
         self.photos = [trained[at * len(trained) // few] for at in range(few)]
-        files = list(dict.fromkeys(cell.file for cell in cells if cell.file))
-        few = min(MOST_FILES, len(files) - 1)
-        # The first is the one whose strengths are looked at.
-        self._files = files[:1] + [files[1:][round((at + 1) * (len(files) - 1) / few) - 1] for at in range(few)]
-        shown = [(path, cell) for path, cell in zip(paths, cells, strict=True) if cell.grid == "strengths"]
-        self._cells = {path: cell for path, cell in shown if self._says_more(cell)}
+        chosen = list(dict.fromkeys(files))
+        few = min(MOST_FILES, len(chosen) - 1)
+        self._files = chosen[:1] + [chosen[round((at + 1) * (len(chosen) - 1) / few)] for at in range(few)]
         side = settings.dataset.resolution
         self._made_of = _hash(settings.base.model, settings.base.clip_skip, settings.base.prediction, side, VERSION)
 
@@ -61,7 +57,7 @@ class PhotoLosses:
     def texts(self) -> list[str]:
         """All texts that are encoded for it."""
         own = [entry.caption for entry in self.photos]
-        return list(dict.fromkeys([*own, *map(self._plain, own), *map(self._read, self._cells.values()), self._class_alone]))
+        return list(dict.fromkeys([*own, *map(self._plain, own)]))
 
     def told(self, measurer: Measurer | None) -> Losses:
         """All that is known, with what `measurer` can add."""
@@ -71,15 +67,8 @@ class PhotoLosses:
                 measurer.use(file)
             of_file[file] = self._of_photos(file, measurer)
         captions = {entry.relative: found for entry in self.photos if (found := self._with_captions(entry, measurer))}
-        alone = {entry.relative: pair for entry in self.photos if (pair := self._pair(entry, self._class_alone, measurer))}
-        prompts = {
-            path: Pair(own, other)
-            for path, cell in self._cells.items()
-            if (own := self._of_image(path, self._read(cell), measurer))
-            and (other := self._of_image(path, self._class_alone, measurer))
-        }
         self._kept.save()
-        return Losses(photos, of_file, self._strength, self._job.settings.dataset.flip, captions, alone, prompts)
+        return Losses(photos, of_file, self._strength, self._job.settings.dataset.flip, captions)
 
     def _of_photos(self, file: str, measurer: Measurer | None) -> dict[str, Pair]:
         found = {}
@@ -109,10 +98,6 @@ class PhotoLosses:
         key = f"{entry.sha256[:24]}/{int(flip)}/{_hash(text, str(entry.fit), str(entry.bucket))}"
         return self._known(reader, key, None if measurer is None else partial(measurer.photo, entry, flip, text, strength))
 
-    def _of_image(self, path: str, text: str, measurer: Measurer | None) -> Row | None:
-        reader = f"{self._made_of}/images"
-        return self._known(reader, f"{path}/{_hash(text)}", None if measurer is None else partial(measurer.image, path, text))
-
     def _known(self, reader: str, key: str, make: Callable[[], Row] | None) -> Row | None:
         found = self._kept.get(reader, key, parse_row)
         if found is None and make is not None:
@@ -138,18 +123,6 @@ class PhotoLosses:
         words = text.replace(f"{dataset.trigger} {dataset.class_word}", dataset.class_word or dataset.trigger)
         return " ".join(words.replace(dataset.trigger, dataset.class_word).split())
 
-    @property
-    def _class_alone(self) -> str:
-        dataset = self._job.settings.dataset
-        return filled(dataset.class_prompt, {"{class}": dataset.class_word})
-
-    def _read(self, cell: Cell) -> str:
-        """Its prompt as the base reads it."""
-        return prompt_read(Cell(cell.grid, cell.prompt, cell.template, cell.seed, "", 0.0), self._job.settings)
-
-    def _says_more(self, cell: Cell) -> bool:
-        return len(self._read(cell).split()) > len(self._class_alone.split()) + 2
-
 
 class Measurer:
     """Measures with the base and its LoRA on it."""
@@ -174,12 +147,6 @@ class Measurer:
         """The losses of a photo."""
         self._latents.fill([entry], (flip,), lambda *_: None)
         return self._losses(self._latents.get(entry, flip), text, size_conditioning_of(entry, flip), strength)
-
-    def image(self, path: str, text: str) -> Row:
-        """The losses of an image of the validation, with the base alone."""
-        pixels = to_tensor(load_rgb(self._job.run.path / path))
-        size = SizeConditioning.whole(pixels.shape[2], pixels.shape[1])
-        return self._losses(self._model.encode_image(pixels), text, size, 0.0)
 
     @torch.no_grad()
     def _losses(self, latents: LatentDistribution, text: str, size: SizeConditioning, strength: float) -> Row:

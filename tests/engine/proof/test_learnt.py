@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scenes import scene
 
-from loratui.engine.proof.learnt import CHANGE, FOLLOWED, LEARNT, MIRRORED
+from loratui.engine.proof.learnt import CHANGE, LEARNT, MIRRORED
 from loratui.engine.proof.losses import Losses, Pair, drop, parse_row
 from loratui.engine.proof.photos import CAPTIONS_FIT, DISTINCT, PEOPLE, TRIGGER_SAID
 from loratui.engine.proof.pixels import read_pixels
@@ -68,7 +68,7 @@ def test_losses_are_unknown_at_another_strength_and_where_nothing_is_learnt() ->
     assert "too little" in measured(MIRRORED, [shot(1)], with_losses(1.0, 1.0)).unknown
     flipped = replace(with_losses(0.8, 0.9), losses=replace(with_losses(0.8, 0.9).losses, flipped=True))
     assert "trained on too" in measured(MIRRORED, [shot(1)], flipped).unknown
-    for measure in (LEARNT, MIRRORED, FOLLOWED, CAPTIONS_FIT):
+    for measure in (LEARNT, MIRRORED, CAPTIONS_FIT):
         assert "not loaded" in measured(measure, [shot(1)], References()).unknown
 
 
@@ -122,13 +122,3 @@ def test_images_that_are_the_bases_have_not_changed() -> None:
     assert other.more["ratio"] > 0.5
     alone = References({bases[0].key: bases[0]})
     assert "one seed" in measured(CHANGE, [shot(1, image=scene(2))], alone).unknown
-
-
-def test_a_prompt_is_followed_as_far_as_the_bases_images_follow_it() -> None:
-    base = shot(1, strength=0.0)
-    known = {base.path: Pair(row(0.6), ONE), shot(1).path: Pair(row(0.8), ONE)}
-    found = measured(FOLLOWED, [shot(1)], References({base.key: base}, losses=Losses(prompts=known)))
-    assert found.more["ratio"] == 0.5
-    assert found.means == "far less"
-    idle = {base.path: Pair(ONE, ONE), shot(1).path: Pair(row(0.8), ONE)}
-    assert "does not follow" in measured(FOLLOWED, [shot(1)], References({base.key: base}, losses=Losses(prompts=idle))).unknown
