@@ -26,10 +26,19 @@ CASES = {
 }
 
 
+WITHOUT = {
+    "faces are not read": ("likeness", "half", "stronger", "late", "above", "people"),
+    "one seed": ("variety", "variety_alone"),
+    "losses are not measured": ("learnt", "learnt_of_captions", "mirrored", "mirrored_lost", "captions_fit"),
+}
+"""What may be unknown -> its axes."""
+
+
 def tables() -> str:
     """All that is between the two marks."""
-    found = [judged(row) for row in read_lines([KEPT])]
-    lines = [*_cases(found), "", *_confidence(found), "", *_best(found)]
+    rows = read_lines([KEPT])
+    found = [judged(row) for row in rows]
+    lines = [*_cases(found), "", *_confidence(found), "", *_without(rows), "", *_best(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -49,6 +58,17 @@ def _confidence(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|"
     for row in summary(found)["confidence"]:
         yield f"| {row['verdicts']} | {row['stated']:.2f} | {row['right']:.2f} |"
+
+
+def _without(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| unknown | right | called otherwise |"
+    yield "|---|---|---|"
+    for words, axes in WITHOUT.items():
+        less = [{**row, "axes": {name: value for name, value in row["axes"].items() if name not in axes}} for row in rows]
+        found = [judged(row) for row in less]
+        wrong = Counter(f"{CASES[one['case']]}: {one['kind']}" for one in found if not one["right"])
+        named = ", ".join(f"{count} × {words}" for words, count in sorted(wrong.items()))
+        yield f"| {words} | {sum(one['right'] for one in found)} of {len(found)} | {named} |"
 
 
 def _best(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
