@@ -133,4 +133,4 @@ def lines(found: Comparison) -> Iterator[str]:
     if found.pick.run:
         path = next(Path(row.member.path) for row in found.rows if row.member.run == found.pick.run)
         run = path.name if path.name == found.pick.run else shlex.quote(str(path))
-        yield f"To see it: loratui validate {run}. To keep it: loratui export {run}"
+        yield f"To see it: loratui validate {run}. To keep it: loratui keep {run}"
