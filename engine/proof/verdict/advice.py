@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from loratui.presets.schema import Settings
 
 Advice = dict[str, Any]
+NEARLY = 0.8
+"""Share of the way to the photos from which a fifth more epochs are enough, as the guides have it."""
 NOTHING = 0.03
 """Change, as a share of the distance between seeds, up to which a LoRA does nothing."""
 
@@ -71,11 +73,12 @@ def _longer(seen: Seen) -> Iterator[Advice]:
         look = "Check that the file is of this base, and that the learning rate is not 0."
         yield _advice("does_nothing", look, "The images are the base's: the LoRA does nothing.", look=look)
     if epochs:
-        more = epochs if far else max(1, round(epochs / 5))
+        near = likeness is not None and likeness.value >= NEARLY
+        more = epochs if far else max(1, round(epochs / (5 if near else 2)))
         yield _advice(
             "train_longer",
             f"Continue for {count(more, 'epoch')} ({epochs} → {epochs + more}).",
-            "It is far from done." if far else "It is nearly there, and more steps still add likeness.",
+            "It is nearly there." if near else "It is far from done." if far else "It is on its way.",
             continue_epochs=more,
         )
     late = axes.get("late")
@@ -121,7 +124,7 @@ def _less_by_heart(seen: Seen) -> Iterator[Advice]:
     surplus = [name for group in alike for name in group[1:]]
     left = found.row("generalises", "distinct").get("distinct")
     if surplus:
-        why = f"{count(len(surplus), 'photo')} nearly the same as another: they count as one photo, shown many times."
+        why = f"{are(len(surplus), 'photo')} nearly the same as another: they count as one photo, shown many times."
         yield _advice("leave_out_alike", f"Leave out {count(len(surplus), 'near-duplicate')}.", why, leave_out=surplus)
     if isinstance(left, int) and left < 10:
         look = "Add photos with other clothes, places, light and poses."
