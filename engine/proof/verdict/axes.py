@@ -16,8 +16,6 @@ LATE = 0.7
 """Share of the steps after which a gain is a late one."""
 _COPIES = {"copy_layout": "copies", "copy_hash": "copies", "copy_face": "share_above"}
 """Measure -> its share of copies."""
-_LEAST_GAIN = 0.003
-"""Share of the loss below which captions tell the base too little to be a unit."""
 _LEAST_WAY = 0.03
 """Similarity that the photos' own must be above the base's: else the base is as like, and likeness says nothing."""
 
@@ -179,19 +177,6 @@ def _held_out(found: Measured) -> Reading | None:
     return Reading((max(gains) - gains[-1]) / max(max(gains), 0.01))
 
 
-def _held_out_gain(found: Measured) -> Reading | None:
-    gains = _gains(found)
-    return Reading(gains[-1]) if gains else None
-
-
-def _learnt_of_captions(found: Measured) -> Reading | None:
-    """What was learnt of the photos, in units of what their own captions tell the base of them: bases differ in both alike."""
-    learnt, gain = found.row("generalises", "learnt"), finite(found.row("generalises", "captions_fit").get("gain"))
-    if not learnt or gain is None or gain < _LEAST_GAIN:
-        return None
-    return Reading(learnt["value"] / gain)
-
-
 def _lost_later(id: str) -> Callable[[Measured], Reading | None]:
     """How much smaller a figure is in the last file than in the best of the earlier ones."""
 
@@ -211,7 +196,6 @@ AXES: Mapping[str, Callable[[Measured], Reading | None]] = {
     "late": _late,
     "change": _value("likeness", "change", "ratio"),
     "learnt": _value("generalises", "learnt"),
-    "learnt_of_captions": _learnt_of_captions,
     "mirrored": _value("generalises", "mirrored"),
     "mirrored_lost": _lost_later("mirrored"),
     "variety": _value("generalises", "variety", "ratio"),
@@ -228,7 +212,6 @@ AXES: Mapping[str, Callable[[Measured], Reading | None]] = {
     "distinct": _value("generalises", "distinct"),
     "photos_left": _value("generalises", "distinct", "distinct"),
     "held_out_lost": _held_out,
-    "held_out_gain": _held_out_gain,
 }
 """Axis -> how it is read. `rules.toml` says what each means."""
 
