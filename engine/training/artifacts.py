@@ -79,14 +79,17 @@ class Artifacts:
         self._sampled_step: int | None = None
         told = last_events(self.job.run.events, LOG_SEARCHED_BYTES)
         self._sample_sums = {event.path("path"): event.text("sha256") for event in told if event.type == "sample_written"}
-        self._told = {event.path("path") for event in told if event.type in ("sample_written", "output_written")}
+        self._told = {
+            event.path("path"): event.count("step") for event in told if event.type in ("sample_written", "output_written")
+        }
+        """The products that were reported, each with the step that it was made at."""
 
     # ---- LoRA files
 
-    def has_lora(self, at: TrainProgress) -> bool:
-        """Whether the LoRA file of this step exists, as it was saved."""
-        relative = f"output/{file_name(self.job.output_name, at.step)}"
-        return self._is_there(relative) and is_as_saved(self.job.run.path / relative)
+    def has_lora(self, at: TrainProgress, *, final: bool = False) -> bool:
+        """Whether the LoRA file of this step exists, as it was saved. `final`: that whose name has no step."""
+        relative = f"output/{file_name(self.job.output_name, None if final else at.step)}"
+        return self._is_there(relative, at.step) and is_as_saved(self.job.run.path / relative)
 
     def lora(self, at: TrainProgress, *, final: bool = False) -> None:
         """Writes a LoRA file of the last checkpointed state, once that is on the disk. `final`: its name has no step."""
@@ -102,7 +105,7 @@ class Artifacts:
         if not written.has_effect:
             self.report.warn("lora_unmoved", file=path.name)
         relative = path.relative_to(self.job.run.path).as_posix()
-        self._told.add(relative)
+        self._told[relative] = at.step
         self.report.event(
             "output_written",
             durable=True,
@@ -121,7 +124,8 @@ class Artifacts:
         """Whether all sample images of this step exist, as they were made."""
         paths = [self._sample_path(at, index) for index in range(len(self.overrides.prompts))]
         return all(
-            self._is_there(path) and not differs(self.job.run.path / path, self._sample_sums.get(path, "")) for path in paths
+            self._is_there(path, at.step) and not differs(self.job.run.path / path, self._sample_sums.get(path, ""))
+            for path in paths
         )
 
     def samples(self, at: TrainProgress) -> bool:
@@ -185,9 +189,9 @@ class Artifacts:
     def _sample_path(at: TrainProgress, index: int) -> str:
         return f"samples/step-{at.step:06d}/{index:02d}.png"
 
-    def _is_there(self, relative: str) -> bool:
-        """Whether a product was written and reported; a kill may have come between the two."""
-        return relative in self._told and (self.job.run.path / relative).is_file()
+    def _is_there(self, relative: str, step: int) -> bool:
+        """Whether a product of this step was written and reported; a kill may have come between the two."""
+        return self._told.get(relative) == step and (self.job.run.path / relative).is_file()
 
 
 def _why_sample_failed(error: Exception) -> str:

@@ -385,7 +385,10 @@ class Trainer:
             self._record_times_shown(self.at.image_step)  # a kill may have come between the last checkpoint and this
             self.progress.remember_speed(compiled=self.steps.compiling.compiled)
         self.report.phase("finishing", "Writing the LoRA file")
-        self._write_lora(final=True)
+        if not self.artifacts.has_lora(
+            self.at, final=True
+        ):  # written again, it would differ for a moment from the hash in the log
+            self._write_lora(final=True)
         if self.artifacts.watch is not None:
             self.artifacts.watch.finish(lambda: not self.control.ends())
         self.overrides.forget_the_end()
