@@ -1,4 +1,4 @@
-"""The loss of single images at noise and times that never change: what the LoRA does to it, apart from what is drawn in a step."""
+"""The loss of single images at noise and times that never change: what the LoRA does to it, apart from what a step draws."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.families.model import Model, NoisyInput, PromptEmbeds, SizeConditioning
 from loratui.engine.families.parts import on_device
 from loratui.engine.training.diffusion_loss import texts_of
 from loratui.engine.training.images import size_conditioning_of
@@ -42,23 +43,36 @@ class FixedLoss:
             return found
 
     def _of(self, entry: LedgerEntry, draws: int) -> float:
-        loaded, at_once = self._loaded, self._loaded.job.settings.training.batch_size
+        loaded = self._loaded
         settings, model = loaded.job.settings, loaded.model
-        mean = loaded.latents.get(entry).mean
+        times = [(number + 0.5) / draws for number in range(draws)]
+        noisy = noisy_at(model, loaded.latents.get(entry).mean, times, SEED, "fixed", entry.relative)
         text, size = loaded.texts.get(texts_of(entry, settings)[0][0]), size_conditioning_of(entry, flip=False)
-        found: list[float] = []
-        for first in range(0, draws, at_once):
-            numbers = range(first, min(first + at_once, draws))
-            noise = torch.stack([_noise(mean, entry, number) for number in numbers])
-            times = torch.tensor([(number + 0.5) / draws for number in numbers])
-            latents = on_device(mean.expand(len(numbers), *mean.shape).contiguous(), model.device)
-            noisy = model.add_noise(latents, on_device(noise, model.device), times)
-            with self._autocast():
-                conditioning = model.conditioning([text] * len(numbers), [size] * len(numbers))
-                answer = model.predict(noisy.noisy_model_input, noisy.timesteps, conditioning)
-            found += per_sample_loss(answer, noisy.target).tolist()
-        return statistics.fmean(found)
+        return statistics.fmean(losses_of(model, noisy, text, size, self._autocast, settings.training.batch_size))
 
 
-def _noise(like: Tensor, entry: LedgerEntry, number: int) -> Tensor:
-    return torch.randn(like.shape, generator=generator(SEED, "fixed", entry.relative, number))
+def noisy_at(model: Model, mean: Tensor, times: Sequence[float], seed: int, *source: int | str) -> NoisyInput:
+    """The latents (C, …, h, w) of one image at some times, 0 to 1, each with noise that follows from seed, `source` and its number."""
+    noise = torch.stack([torch.randn(mean.shape, generator=generator(seed, *source, number)) for number in range(len(times))])
+    clean = on_device(mean.expand(len(times), *mean.shape).contiguous(), model.device)
+    return model.add_noise(clean, on_device(noise, model.device), torch.tensor(times))
+
+
+def losses_of(
+    model: Model,
+    noisy: NoisyInput,
+    text: PromptEmbeds,
+    size: SizeConditioning,
+    autocast: Callable[[], torch.autocast],
+    at_once: int,
+) -> list[float]:
+    """The squared error of each of these inputs, which are of one image and text; so many are computed at once."""
+    found: list[float] = []
+    for first in range(0, len(noisy.timesteps), at_once):
+        some = slice(first, first + at_once)
+        inputs = noisy.noisy_model_input[some]
+        with autocast():
+            conditioning = model.conditioning([text] * len(inputs), [size] * len(inputs))
+            answer = model.predict(inputs, noisy.timesteps[some], conditioning)
+        found += per_sample_loss(answer, noisy.target[some]).tolist()
+    return found

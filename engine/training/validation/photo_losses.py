@@ -13,15 +13,13 @@ import torch
 from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.errors import DatasetError, NotFiniteError
-from loratui.engine.families.model import LatentDistribution, Model, NoisyInput, PromptEmbeds, SizeConditioning
-from loratui.engine.families.parts import on_device
+from loratui.engine.families.model import LatentDistribution, Model, SizeConditioning
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.proof.losses import LEVELS, Losses, Pair, Row, parse_row
 from loratui.engine.proof.readings import Readings
 from loratui.engine.training.cache import LatentCache, TextCache
+from loratui.engine.training.fixed_loss import losses_of, noisy_at
 from loratui.engine.training.images import size_conditioning_of
-from loratui.engine.training.losses import per_sample_loss
-from loratui.engine.training.noise import generator
 from loratui.engine.training.setup import Job
 
 VERSION = 2
@@ -150,33 +148,23 @@ class Measurer:
 
     @torch.no_grad()
     def _losses(self, latents: LatentDistribution, text: str, size: SizeConditioning, strength: float) -> Row:
-        model, mean = self._model, latents.mean
         # The same noise for all: what differs between two losses is not the noise.
-        noise = torch.stack([torch.randn(mean.shape, generator=generator(_SEED, "photo", n)) for n in range(len(LEVELS))])
-        clean = on_device(mean.expand(len(LEVELS), *mean.shape).contiguous(), model.device)
-        noisy = model.add_noise(clean, on_device(noise, model.device), torch.tensor(LEVELS))
+        noisy = noisy_at(self._model, latents.mean, LEVELS, _SEED, "photo")
         with self._strength(strength):
             states = self._texts.get(text)
             while True:
                 self._stop_if_asked()
                 try:
-                    return self._answers(noisy, states, size)
+                    return tuple(losses_of(self._model, noisy, states, size, self._autocast, self._at_once))
                 except RuntimeError as error:
                     if self._at_once == 1 or not is_out_of_memory(error):
                         raise
                 self._at_once = 1
                 torch.cuda.empty_cache()
 
-    def _answers(self, noisy: NoisyInput, states: PromptEmbeds, size: SizeConditioning) -> Row:
-        job, model, found = self._job, self._model, []
-        for first in range(0, len(LEVELS), self._at_once):
-            some = slice(first, first + self._at_once)
-            inputs = noisy.noisy_model_input[some]
-            with torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False):
-                conditioning = model.conditioning([states] * len(inputs), [size] * len(inputs))
-                answer = model.predict(inputs, noisy.timesteps[some], conditioning)
-            found += per_sample_loss(answer, noisy.target[some]).tolist()
-        return tuple(found)
+    def _autocast(self) -> torch.autocast:
+        job = self._job
+        return torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False)
 
 
 def _hash(*parts: object) -> str:
