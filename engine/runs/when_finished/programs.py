@@ -17,6 +17,7 @@ from loratui.engine import children, durable
 from loratui.engine.cleaning import clean
 from loratui.engine.machine.addresses import blotted
 from loratui.engine.planning.ending_rules import program
+from loratui.engine.runs import fence
 from loratui.engine.runs.when_finished.stopping import Stopping
 
 _LOOK_EVERY_S = 0.1
@@ -54,16 +55,17 @@ class Ran:
 def run(
     words: Sequence[str], stopping: Stopping, log: Path, *, longest_s: float, cwd: Path, more: Mapping[str, str] | None = None
 ) -> Ran:
-    """Runs a program to its end, with `more` in its environment. What it prints goes to `log`."""
+    """Runs a program to its end, with `more` in its environment and without the right to write the run. What it prints goes to `log`."""
     found = program(words[0])
     if found is None:
         return Ran(None, (), f"{words[0]} is not on this machine.")
+    own = {name: value for name, value in os.environ.items() if name != fence.VARIABLE}
     try:
         process = children.start(
             [found, *words[1:]],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**children.environment(), **(more or {})},
+            env={**children.environment(own), **(more or {})},
             cwd=cwd,
         )
     except (OSError, ValueError) as error:

@@ -34,16 +34,18 @@ def test_nothing_is_chosen_by_default(tmp_path: Path) -> None:
     assert events(run) == before
 
 
-def test_the_command_has_no_shell_and_is_told_of_the_run(tmp_path: Path) -> None:
+def test_the_command_has_no_shell_and_is_told_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fence.VARIABLE, "1:of the run")  # the right to write the run is for loratui alone
     code = (
-        "import os, sys; print(sys.argv[1:], *(os.environ['LORATUI_' + n] for n in ('RUN', 'STATUS', 'EXIT_CODE', 'OUTPUT')))"
+        "import os, sys; print(sys.argv[1:], *(os.environ['LORATUI_' + n] for n in ('RUN', 'STATUS', 'EXIT_CODE', 'OUTPUT')), "
+        f"{fence.VARIABLE!r} in os.environ)"
     )
     run = ended(tmp_path, command=(sys.executable, "-c", code, "$HOME; exit 3", "`id`"))
     done = act(run).action("command")
     assert done is not None
     assert (done.state, done.attempts) == ("done", 1)
     said = run.when_finished_log.read_text().strip()
-    assert said == f"['$HOME; exit 3', '`id`'] {run.name} done 0 {run.output / 'anafox.safetensors'}"
+    assert said == f"['$HOME; exit 3', '`id`'] {run.name} done 0 {run.output / 'anafox.safetensors'} False"
 
 
 @pytest.mark.parametrize(
