@@ -376,6 +376,8 @@ KEYS: tuple[Key, ...] = (
     *_on(("validation_measures",),
         Key("get_faces", "f", "get face models", when="lacks_faces", changes=True,
             help="download the face models that likeness needs, once: YuNet (MIT) and SFace (Apache-2.0), 39 MB"),
+        Key("get_models", "i", "get image models", when="lacks_models", changes=True,
+            help="download the models for prompts, things and styles, once: CLIP by LAION (MIT, 605 MB) and DINOv2 small (Apache-2.0, 88 MB)"),
     ),
     *_on(_OVER_VALIDATION,
         Key("close_check_part", "escape", "back", "back to the validation", action="back"),

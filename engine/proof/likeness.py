@@ -5,35 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from loratui.engine.proof.calibration import among, copied, placed, similarity
 from loratui.engine.proof.copies import CopyRisk
-from loratui.engine.proof.protocol import (
-    CLEARLY,
-    LEAST_PHOTOS,
-    Near,
-    Photo,
-    References,
-    Shot,
-    Value,
-    by_seed,
-    natural,
-)
-from loratui.engine.words import count
-
-Matrix = NDArray[np.float64]
-MOSTLY = 0.5
-"""Share of the images from which a word is said of all."""
-SOME_COPIED = 0.2
-"""Share of images above the photos' own nearness from which it is said."""
-
-
-def similarity(ones: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Matrix:
-    """1 − d² / 2 for each pair, where d is the distance of the two descriptions: the cosine, where they have length 1."""
-    a, b = np.array(ones, dtype=np.float64), np.array(others, dtype=np.float64)
-    found: Matrix = 1 - np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T, 0) / 2
-    return found
+from loratui.engine.proof.protocol import LEAST_PHOTOS, Near, Photo, References, Shot, Value, by_seed
 
 
 @dataclass(frozen=True)
@@ -65,29 +39,8 @@ class Likeness:
             return Value.not_known("In none of the photos exactly one face was found.")
         if not shots:
             return Value.not_known(_none_found(images))
-        to_photos = similarity(_of(shots), _of(photos))
-        each = to_photos.mean(axis=1)
-        value, spread = by_seed(zip(shots, each.tolist(), strict=True))
         bases = [bare for shot in shots if (bare := references.base.get(shot.key)) and _single(bare)]
-        base = float(similarity(_of(bases), _of(photos)).mean()) if bases else None
-        found = {shot.path: one for shot, one in zip(shots, each.tolist(), strict=True)}
-        bounds = natural([mean for mean, _ in leave_one_out(photos)])
-        if bounds is None:
-            unknown = f"{count(len(photos), 'photo')} with one face that differ: too few to know what is natural (at least {LEAST_PHOTOS})."
-            return Value(value, spread, base, figure=f"{value:.2f}", unknown=unknown, images=found)
-        above = copied(to_photos, photos)
-        below = ~above & (each < bounds[0] - CLEARLY)
-        shares = {"below": float(below.mean()), "within": float((~above & ~below).mean()), "above": float(above.mean())}
-        return Value(
-            value,
-            spread,
-            base,
-            bounds,
-            figure=f"{value:.2f}",
-            means=_means(shares),
-            images=found,
-            more={name: round(share, 4) for name, share in shares.items()} | {"compared": len(shots), "photos": len(photos)},
-        )
+        return placed(shots, _of(shots), _of(bases), _of(photos), "with one face ")
 
 
 @dataclass(frozen=True)
@@ -160,7 +113,7 @@ class ByFace:
         ones, photos = [s for s in shots if _single(s)], [photo for photo in references.distinct() if _single(photo)]
         if len(photos) < LEAST_PHOTOS or not ones:
             return {shot.path for shot in ones}
-        found = copied(similarity(_of(ones), _of(photos)), photos)
+        found = copied(similarity(_of(ones), _of(photos)), _of(photos))
         return {shot.path for shot, one in zip(ones, found, strict=True) if one}
 
     def why_none(self, images: Sequence[Shot]) -> str:
@@ -170,25 +123,7 @@ class ByFace:
 
 def leave_one_out(photos: Sequence[Photo]) -> list[tuple[float, float]]:
     """For each photo, its mean and its largest similarity to the others; empty for fewer than two."""
-    if len(photos) < 2:
-        return []
-    found = similarity(_of(photos), _of(photos))
-    others = ~np.eye(len(photos), dtype=bool)
-    return [(float(row[keep].mean()), float(row[keep].max())) for row, keep in zip(found, others, strict=True)]
-
-
-def copied(to_photos: Matrix, photos: Sequence[Photo]) -> NDArray[np.bool_]:
-    """For each row of similarities to the photos: whether it is nearer to one photo than the photos are to each other, and this
-    nearness stands out from that to the other photos as it does for no photo. A face in the middle of all photos is near to each
-    of them, more than they are to each other, and no copy."""
-    own = leave_one_out(photos)
-    nearest = natural([most for _, most in own])
-    stands_out = natural([most - mean for mean, most in own])
-    assert nearest is not None
-    assert stands_out is not None
-    most = to_photos.max(axis=1)
-    found: NDArray[np.bool_] = (most > nearest[1] + CLEARLY) & (most - to_photos.mean(axis=1) > stands_out[1] + CLEARLY)
-    return found
+    return among(_of(photos))
 
 
 def _single(image: Shot | Photo) -> bool:
@@ -205,17 +140,6 @@ def _none_found(images: Sequence[Shot]) -> str:
         return "The face model could read none of the images."
     several = sum(number > 1 for number in counts)
     return f"No image has exactly one face: {several} with several, {len(counts) - several} without a face."
-
-
-def _means(shares: Mapping[str, float]) -> str:
-    if shares["above"] >= MOSTLY:
-        return "copies of photos rather than a likeness"
-    copied = f"; {shares['above']:.0%} as near as a copy" if shares["above"] >= SOME_COPIED else ""
-    if shares["within"] >= MOSTLY:
-        return "as like as the photos are to each other" + copied
-    if shares["below"] > MOSTLY:
-        return "less like than the photos are to each other" + copied
-    return "partly as like as the photos are to each other" + copied
 
 
 LIKENESS = Likeness()

@@ -70,7 +70,7 @@ class LiveMeasures:
 
     def _shot(self, made: Made, strength: float) -> Shot:
         path: Path | None = self._run.file(made.path)
-        seen, faces = read_image(path, self._kept, self._faces)
+        seen, faces, _ = read_image(path, self._kept, self._faces)
         self._progress()
         alone = is_trigger_alone(made.prompt, self._dataset.trigger, self._dataset.class_word)
         return Shot(made.path, made.prompt, made.seed, "", strength, alone=alone, pixels=seen, faces=faces)

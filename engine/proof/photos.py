@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loratui.engine.proof.likeness import similarity
+from loratui.engine.proof.calibration import similarity
 from loratui.engine.proof.losses import drop
 from loratui.engine.proof.protocol import Photo, References, Shot, Value
 from loratui.engine.words import count

@@ -62,6 +62,10 @@ class Shot:
     pixels: Pixels | None = None
     faces: Faces | None = None
     layout: Near | None = None
+    fits: float | None = None
+    """How well it fits its prompt, by an image–text model."""
+    thing: tuple[float, ...] = ()
+    """What an image model says of it, of length 1; empty if there is none."""
 
     @property
     def key(self) -> Key:
@@ -92,6 +96,8 @@ class Photo:
     """The photos with the nearest layouts, nearest first."""
     texts: tuple[str, ...] = ()
     """Its captions, as the model reads them."""
+    thing: tuple[float, ...] = ()
+    """As `Shot.thing`."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,12 @@ class References:
     """Why faces are not read; empty where they are."""
     no_layouts: str = ""
     """Why layouts are not compared."""
+    no_texts: str = ""
+    """Why images are not compared with their prompts."""
+    no_things: str = ""
+    """Why images are not compared as things and styles."""
+    class_word: str = ""
+    """The general noun for the subject."""
     losses: Losses = Losses()
     trigger: str = ""
     """The word that the captions should have."""
@@ -167,6 +179,28 @@ class FaceReader(Protocol):
 
     def read(self, image: Image) -> Faces:
         """The faces in an upright RGB image. Raises `FaceError` where the model fails on it."""
+
+
+class ImageReader(Protocol):
+    """Describes a whole image by a vector."""
+
+    @property
+    def id(self) -> str:
+        """Model and version: its readings are kept under it."""
+
+    def read(self, image: Image) -> tuple[float, ...]:
+        """Of length 1, of an upright RGB image. Raises `EmbeddingError` where the model fails on it."""
+
+
+class TextReader(ImageReader, Protocol):
+    """Describes images and texts by vectors that can be compared."""
+
+    def text(self, words: str) -> tuple[float, ...]:
+        """Of length 1. Raises `EmbeddingError`."""
+
+
+class EmbeddingError(ValueError):
+    """A model failed on an image or a text."""
 
 
 class FaceError(ValueError):

@@ -11,7 +11,7 @@ from loratui.engine.dataset import decoding
 from loratui.engine.dataset.similar import NEAR_BITS, alike
 from loratui.engine.proof import hashes, pixels
 from loratui.engine.proof.pixels import Pixels, read_pixels, thumbnail
-from loratui.engine.proof.protocol import FaceError, FaceReader, Faces, Part, Photo
+from loratui.engine.proof.protocol import EmbeddingError, FaceError, FaceReader, Faces, ImageReader, Part, Photo
 from loratui.engine.proof.readings import Readings
 
 if TYPE_CHECKING:
@@ -36,14 +36,19 @@ def looked_at(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     return [entries[at * len(entries) // MOST_PHOTOS] for at in range(MOST_PHOTOS)]
 
 
-def read_image(path: Path | None, kept: Readings, reader: FaceReader | None) -> tuple[Pixels | None, Faces | None]:
-    """Pixels and faces of an image; None for what cannot be read."""
+def read_image(
+    path: Path | None, kept: Readings, reader: FaceReader | None, *others: ImageReader | None
+) -> tuple[Pixels | None, Faces | None, list[tuple[float, ...]]]:
+    """Pixels and faces of an image, and what each other reader says of it; None or empty for what cannot be read."""
     digest = "" if path is None else _digest(path)
     opened = _Opened(path if digest else None)
-    return _pixels(digest, opened, kept), _faces(digest, opened, kept, reader)
+    vectors = [_embedding(digest, opened, kept, other) for other in others]
+    return _pixels(digest, opened, kept), _faces(digest, opened, kept, reader), vectors
 
 
-def read_photo(entry: LedgerEntry, shape: float, kept: Readings, faces: FaceReader | None) -> Photo | None:
+def read_photo(
+    entry: LedgerEntry, shape: float, kept: Readings, faces: FaceReader | None, things: ImageReader | None = None
+) -> Photo | None:
     """A photo with its parts of a shape, width over height; None if it can no longer be read."""
     opened = _Opened(entry.path)
     digest = entry.sha256 or _digest(entry.path)
@@ -56,7 +61,8 @@ def read_photo(entry: LedgerEntry, shape: float, kept: Readings, faces: FaceRead
         parts = hashes.parts_of(image, shape)
         kept.put(reader, digest, [f"{part.hash:016x}{part.thumbnail.hex()}" for part in parts])
     texts = entry.lines or (entry.caption,)
-    return Photo(entry.relative, seen, parts or (), _faces(digest, opened, kept, faces), texts=texts)
+    found = _faces(digest, opened, kept, faces)
+    return Photo(entry.relative, seen, parts or (), found, texts=texts, thing=_embedding(digest, opened, kept, things))
 
 
 def near_groups(photos: Sequence[Photo]) -> list[list[str]]:
@@ -130,6 +136,27 @@ def _faces_from(value: Any) -> Faces:
     if not isinstance(number, int) or number < 0 or not all(abs(figure) <= 1 for figure in figures):
         raise ValueError("these are no faces")
     return Faces(number, figures)
+
+
+def _embedding(digest: str, opened: _Opened, kept: Readings, reader: ImageReader | None) -> tuple[float, ...]:
+    if reader is None:
+        return ()
+    found = kept.get(f"image/{reader.id}", digest, _vector_from)
+    if found is None and (image := opened.image()) is not None:
+        try:
+            found = reader.read(image)
+        except EmbeddingError as error:
+            print(f"An image is not compared: {error}", flush=True)
+            return ()
+        kept.put(f"image/{reader.id}", digest, [round(value, 5) for value in found])
+    return found or ()
+
+
+def _vector_from(value: Any) -> tuple[float, ...]:
+    figures = tuple(float(one) for one in value)
+    if not figures or not all(abs(figure) <= 1 for figure in figures):
+        raise ValueError("this is no description")
+    return figures
 
 
 def _digest(path: Path) -> str:

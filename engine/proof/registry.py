@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from loratui.engine.proof.against_base import CLIPPED, SATURATION, SHARPNESS
 from loratui.engine.proof.copies import COPY_HASH, COPY_LAYOUT
+from loratui.engine.proof.embedded import FOLLOWED, RESEMBLANCE
 from loratui.engine.proof.learnt import CHANGE, LEARNT, MIRRORED
 from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS
 from loratui.engine.proof.photos import CAPTIONS_FIT, DISTINCT, PEOPLE, TRIGGER_SAID
@@ -29,6 +30,8 @@ MEASURES: tuple[Measure, ...] = (
     CAPTIONS_FIT,
     PEOPLE,
     DISTINCT,
+    FOLLOWED,
+    RESEMBLANCE,
 )
 
 CURVES: tuple[Measure, ...] = (
@@ -62,8 +65,8 @@ class Part:
 
 
 PARTS: tuple[Part, ...] = (
-    Part("likeness", (LIKENESS, FACES_FOUND, CHANGE, PEOPLE, TRIGGER_SAID)),
-    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT)),
+    Part("likeness", (LIKENESS, FACES_FOUND, CHANGE, PEOPLE, TRIGGER_SAID, RESEMBLANCE)),
+    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT, FOLLOWED)),
     Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH, COPY_FACE)),
     Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
     Part("strength", CURVES, "strengths"),

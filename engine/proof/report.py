@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from loratui.engine.proof.kept import FORMAT
 from loratui.engine.proof.losses import Losses
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.proof.parts import Subject, measure_parts
-from loratui.engine.proof.prompts import is_trigger_alone
-from loratui.engine.proof.protocol import FaceReader, Near, Photo, References, Shot
+from loratui.engine.proof.prompts import is_trigger_alone, plain
+from loratui.engine.proof.protocol import EmbeddingError, FaceReader, ImageReader, Near, Photo, References, Shot, TextReader
 from loratui.engine.proof.reading import looked_at, near_groups, read_image, read_photo, trained_on
 from loratui.engine.proof.readings import Readings
 from loratui.engine.proof.verdict.judge import judge
@@ -41,6 +42,12 @@ class Readers:
     """For each photo, those with the nearest layouts; empty if the base was not loaded now."""
     losses: Losses = Losses()
     """What was measured with the base loaded, now or before."""
+    texts: TextReader | None = None
+    no_texts: str = ""
+    """Why images are not compared with their prompts."""
+    things: ImageReader | None = None
+    no_things: str = ""
+    """Why images are not compared as things and styles."""
 
 
 def measure_run(
@@ -91,14 +98,16 @@ def _read_all(
     chosen = looked_at(trained)
     total = len(listed) + len(chosen)
     shots = []
+    asked = functools.cache(lambda prompt: _text(readers.texts, plain(prompt, *words)))
+    words = settings.dataset.trigger, settings.dataset.class_word
     for at, image in enumerate(listed):
-        shots.append(_shot(run, image, settings, kept, readers))
+        shots.append(_shot(run, image, settings, kept, readers, asked))
         progress(at + 1, total)
     shape = _shape(run, shots)
     read: list[Photo] = []
     gone: list[str] = []
     for at, entry in enumerate(chosen):
-        photo = read_photo(entry, shape, kept, readers.faces)
+        photo = read_photo(entry, shape, kept, readers.faces, readers.things)
         if photo is None:
             gone.append(entry.relative)
         else:
@@ -113,7 +122,10 @@ def _read_all(
         no_faces=readers.no_faces,
         no_layouts="" if any(photo.layouts for photo in read) or len(read) < 2 else NO_LAYOUTS,
         losses=readers.losses,
+        no_texts=readers.no_texts,
+        no_things=readers.no_things,
         trigger=settings.dataset.trigger,
+        class_word=settings.dataset.class_word,
         same_face=readers.faces.same_face if readers.faces else None,
     )
     return shots, references, {"trained": len(trained), "read": len(read), "gone": gone[:20]}
@@ -133,9 +145,28 @@ def latest(made: Iterable[Made]) -> dict[tuple[str, str, int, str, float], Made]
     return found
 
 
-def _shot(run: RunDirectory, image: Made, settings: Settings, kept: Readings, readers: Readers) -> Shot:
+def _text(reader: TextReader | None, words: str) -> tuple[float, ...]:
+    """What a text says; empty where it is not known."""
+    if reader is None:
+        return ()
+    try:
+        return reader.text(words)
+    except EmbeddingError as error:
+        print(f"A prompt is not compared: {error}", flush=True)
+        return ()
+
+
+def _shot(
+    run: RunDirectory,
+    image: Made,
+    settings: Settings,
+    kept: Readings,
+    readers: Readers,
+    asked: Callable[[str], tuple[float, ...]],
+) -> Shot:
     dataset = settings.dataset
-    seen, faces = read_image(run.file(image.path), kept, readers.faces)
+    seen, faces, (says, thing) = read_image(run.file(image.path), kept, readers.faces, readers.texts, readers.things)
+    text = asked(image.prompt) if says else ()
     return Shot(
         path=image.path,
         prompt=image.prompt,
@@ -147,6 +178,8 @@ def _shot(run: RunDirectory, image: Made, settings: Settings, kept: Readings, re
         pixels=seen,
         faces=faces,
         layout=Near(image.nearest, image.similarity) if image.nearest and image.similarity is not None else None,
+        fits=sum(a * b for a, b in zip(says, text, strict=True)) if len(says) == len(text) > 0 else None,
+        thing=thing,
     )
 
 

@@ -25,7 +25,7 @@ from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """RUN or `--lora --base --images --trigger --class --preset`, `--grid --file --prompt --strengths --seeds --faces --wait --json`."""
+    """RUN or `--lora --base --images --trigger --class --preset`, `--grid --file --prompt --strengths --seeds --faces --models --wait --json`."""
     del name
     common.add_run_argument(parser)
     any_file.add_arguments(parser)
@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         action="store_true",
         help="download the face models for likeness (opencv/face_detection_yunet, MIT, 0.2 MB; opencv/face_recognition_sface, Apache-2.0, 39 MB)",
     )
+    parser.add_argument(
+        "--models",
+        action="store_true",
+        help="download the models for prompts and things (laion/CLIP-ViT-B-32-laion2B-s34B-b79K, MIT, 605 MB; facebook/dinov2-small, Apache-2.0, 88 MB)",
+    )
     common.add_output_arguments(parser)
     parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the job's exit code")
 
@@ -61,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
     if args.faces:
         _fetch_faces(chosen, out)
+    if args.models:
+        _fetch_models(chosen, out)
     common.refuse_while_finishing(summarise(chosen))
     make_directory(chosen.validation)
     sealed.write(chosen.validation / "wish.json", _request(args, chosen).to_json(), chosen.path)
@@ -121,6 +128,17 @@ def _fetch_faces(run: RunDirectory, out: TextIO) -> None:
         face_weights.fetch(run.fingerprints.parent)
     except LoratuiError as error:
         say(out, clean(f"No likeness by faces: {error}"))
+
+
+def _fetch_models(run: RunDirectory, out: TextIO) -> None:
+    """Brings the models of whole images here, as the face models."""
+    from loratui.engine.proof import embedding_weights
+
+    say(out, f"Image models: {embedding_weights.offer()}.")
+    try:
+        embedding_weights.fetch(run.fingerprints.parent)
+    except LoratuiError as error:
+        say(out, clean(f"Prompts and things are not measured: {error}"))
 
 
 def _parts(run: RunDirectory) -> list[dict[str, Any]]:

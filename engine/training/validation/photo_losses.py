@@ -16,6 +16,7 @@ from loratui.engine.errors import DatasetError, NotFiniteError
 from loratui.engine.families.model import LatentDistribution, Model, SizeConditioning
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.proof.losses import LEVELS, Losses, Pair, Row, parse_row
+from loratui.engine.proof.prompts import plain
 from loratui.engine.proof.readings import Readings
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.fixed_loss import losses_of, noisy_at
@@ -114,12 +115,8 @@ class PhotoLosses:
         return found
 
     def _plain(self, text: str) -> str:
-        """A caption as the base reads it: the class word in place of the trigger, which it does not know."""
-        dataset = self._job.settings.dataset
-        if not dataset.trigger:
-            return text
-        words = text.replace(f"{dataset.trigger} {dataset.class_word}", dataset.class_word or dataset.trigger)
-        return " ".join(words.replace(dataset.trigger, dataset.class_word).split())
+        """A caption as the base reads it."""
+        return plain(text, self._job.settings.dataset.trigger, self._job.settings.dataset.class_word)
 
 
 class Measurer:

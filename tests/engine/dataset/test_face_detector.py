@@ -138,7 +138,7 @@ def test_the_whole_way_through_the_workers(home: Path, tmp_path: Path) -> None:
 def test_check_says_why_faces_are_not_looked_for(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(repository: str, name: str) -> Path:
+    def fails(repository: str, name: str, revision: str) -> Path:
         raise ConnectionError("no network")
 
     monkeypatch.setattr(weights, "from_hub", fails)

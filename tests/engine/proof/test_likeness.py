@@ -20,7 +20,8 @@ from small_files import YUNET_STAND_IN
 from loratui.engine.dataset import weights, yunet
 from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.proof import dlib_faces, face_models, face_weights, sface
-from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS, leave_one_out, similarity
+from loratui.engine.proof.calibration import similarity
+from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS, leave_one_out
 from loratui.engine.proof.protocol import Faces, Photo, References, Shot, measured
 
 WIDE = 64

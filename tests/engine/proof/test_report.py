@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from scenes import scene
@@ -43,6 +44,25 @@ class Fails(EveryoneIsTheSame):
 
     def read(self, image: Image.Image) -> Faces:
         raise FaceError("no")
+
+
+class Colours:
+    """Describes an image by its mean colour, and each text by red; keeps the texts it was asked for."""
+
+    id = "colours/1"
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.images = 0
+
+    def read(self, image: Image.Image) -> tuple[float, ...]:
+        self.images += 1
+        mean = np.asarray(image, dtype=float).mean((0, 1))
+        return tuple((mean / np.linalg.norm(mean)).tolist())
+
+    def text(self, words: str) -> tuple[float, ...]:
+        self.texts.append(words)
+        return (1.0, 0.0, 0.0)
 
 
 @pytest.fixture
@@ -212,3 +232,24 @@ def test_of_two_images_for_one_place_the_later_counts_and_keeps_what_it_is_like(
     assert list(latest([one, told_again]).values()) == [one]
     assert list(latest([one, other]).values()) == [other]
     assert not latest([replace(one, strength=float("nan")), replace(one, path="")])
+
+
+def test_prompts_are_asked_once_without_the_trigger_and_images_are_described_once(
+    run: RunDirectory, photos: list[LedgerEntry]
+) -> None:
+    texts, things = Colours(), Colours()
+    things.id = "things/1"
+    made = images(run)
+    found = rows(measure(run, photos, made, readers=Readers(texts=texts, things=things)))
+    followed = found["generalises", "followed"]
+    assert sorted(texts.texts) == ["woman in a park", "woman photo"]
+    assert followed["value"] is not None
+    assert followed["ratio"] == pytest.approx(followed["value"] / followed["base"], abs=1e-3)
+    assert "for things and styles" in found["likeness", "resemblance"]["unknown"], "the class word is woman"
+    of_dog = replace(SETTINGS, dataset=Dataset(trigger="qxz", class_word="dog"))
+    read = texts.images, things.images
+    report = measure_run(run, of_dog, photos, made, Readers(texts=texts, things=things), Subject(FILE, 1.0, {}))
+    like = rows(report)["likeness", "resemblance"]
+    assert like["value"] is not None
+    assert like["range"] is not None
+    assert (texts.images, things.images) == read, "what was read is kept by the image's sum"
