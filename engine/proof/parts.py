@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from loratui.engine.proof.embedded import FOLLOWED
+from loratui.engine.proof.never_shown import NEVER_SHOWN
 from loratui.engine.proof.protocol import Measure, References, Shot, Value, measured, rounded
 from loratui.engine.proof.registry import PARTS, Part
 
@@ -34,6 +36,10 @@ def likely_strength(there: Sequence[float], wanted: float) -> float | None:
 
 def measure_parts(shots: Sequence[Shot], references: References, subject: Subject) -> list[dict[str, Any]]:
     """The seven parts as `--json` has them."""
+    never = [shot for shot in shots if shot.never]
+    # What the photos never show is asked for beyond the recipe, and would change what the other measures compare.
+    shots = [shot for shot in shots if not shot.never]
+    usual = replace(references, base={key: shot for key, shot in references.base.items() if not shot.never})
     of_file = [shot for shot in shots if shot.file == subject.file and shot.strength and shot.grid == "strengths"]
     strength = likely_strength([shot.strength for shot in of_file], subject.strength)
     likely = [shot for shot in of_file if shot.strength == strength]
@@ -48,7 +54,11 @@ def measure_parts(shots: Sequence[Shot], references: References, subject: Subjec
     parts = []
     for part in PARTS:
         chosen = images.get(part.id, [])
-        values = {one.id: rounded(_value(part, one, chosen, references, subject, strength)) for one in part.measures}
+        values = {one.id: rounded(_value(part, one, chosen, usual, subject, strength)) for one in part.measures}
+        if NEVER_SHOWN.id in values:
+            asked = [shot for shot in never if shot.file == subject.file and shot.strength]
+            values[NEVER_SHOWN.id] = rounded(_never_shown(asked, references))
+            chosen = [*chosen, *asked]
         rows = [_row(one, values[one.id]) for one in part.measures]
         parts.append({"id": part.id, "status": _status(rows), "measures": rows, "images": _images(chosen, values)})
     return parts
@@ -60,6 +70,15 @@ def _value(
     if not part.curve:
         return measured(measure, images, references)
     return _curve(part.curve, measure, images, references, subject, strength)
+
+
+def _never_shown(images: Sequence[Shot], references: References) -> Value:
+    """By what reads the images, else by how well they fit their prompts, where there is a model for it."""
+    value = measured(NEVER_SHOWN, images, references)
+    if value.value is not None or not images:
+        return value
+    found = measured(FOLLOWED, images, references)
+    return value if found.value is None else replace(found, more={**found.more, **value.more, "unit": FOLLOWED.unit})
 
 
 def _curve(

@@ -66,6 +66,10 @@ class Shot:
     """How well it fits its prompt, by an image–text model."""
     thing: tuple[float, ...] = ()
     """What an image model says of it, of length 1; empty if there is none."""
+    never: bool = False
+    """Whether its prompt asks for something that the photos never show."""
+    shows: bool | None = None
+    """Whether it shows that; None where nothing can read it."""
 
     @property
     def key(self) -> Key:
@@ -124,6 +128,8 @@ class References:
     losses: Losses = Losses()
     trigger: str = ""
     """The word that the captions should have."""
+    never: tuple[str, ...] = ()
+    """Prompts that ask for what the photos never show."""
     same_face: float | None = None
     """Similarity from which the makers of the face model call two faces the same."""
 
@@ -201,6 +207,17 @@ class TextReader(ImageReader, Protocol):
 
 class EmbeddingError(ValueError):
     """A model failed on an image or a text."""
+
+
+class AttributeReader(Protocol):
+    """Says what an image shows."""
+
+    @property
+    def id(self) -> str:
+        """Reader and version: its readings are kept under it."""
+
+    def attributes(self, image: Image) -> Mapping[str, str]:
+        """The value of each feature in an upright RGB image."""
 
 
 class FaceError(ValueError):

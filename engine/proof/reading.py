@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,16 @@ from loratui.engine.dataset import decoding
 from loratui.engine.dataset.similar import NEAR_BITS, alike
 from loratui.engine.proof import hashes, pixels
 from loratui.engine.proof.pixels import Pixels, read_pixels, thumbnail
-from loratui.engine.proof.protocol import EmbeddingError, FaceError, FaceReader, Faces, ImageReader, Part, Photo
+from loratui.engine.proof.protocol import (
+    AttributeReader,
+    EmbeddingError,
+    FaceError,
+    FaceReader,
+    Faces,
+    ImageReader,
+    Part,
+    Photo,
+)
 from loratui.engine.proof.readings import Readings
 
 if TYPE_CHECKING:
@@ -44,6 +53,19 @@ def read_image(
     opened = _Opened(path if digest else None)
     vectors = [_embedding(digest, opened, kept, other) for other in others]
     return _pixels(digest, opened, kept), _faces(digest, opened, kept, reader), vectors
+
+
+def read_attributes(path: Path | None, kept: Readings, reader: AttributeReader | None) -> Mapping[str, str] | None:
+    """What an image shows; None for what cannot be read."""
+    digest = "" if path is None else _digest(path)
+    if reader is None or not digest:
+        return None
+    name = f"attributes/{reader.id}"
+    found = kept.get(name, digest, lambda table: {str(key): str(value) for key, value in table.items()})
+    if found is None and (image := _Opened(path).image()) is not None:
+        found = dict(reader.attributes(image))
+        kept.put(name, digest, found)
+    return found
 
 
 def read_photo(

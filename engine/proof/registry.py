@@ -9,6 +9,7 @@ from loratui.engine.proof.copies import COPY_HASH, COPY_LAYOUT
 from loratui.engine.proof.embedded import FOLLOWED, RESEMBLANCE
 from loratui.engine.proof.learnt import CHANGE, LEARNT, MIRRORED
 from loratui.engine.proof.likeness import COPY_FACE, FACES_FOUND, LIKENESS
+from loratui.engine.proof.never_shown import NEVER_SHOWN
 from loratui.engine.proof.photos import CAPTIONS_FIT, DISTINCT, PEOPLE, TRIGGER_SAID
 from loratui.engine.proof.protocol import Measure
 from loratui.engine.proof.variety import VARIETY
@@ -32,6 +33,7 @@ MEASURES: tuple[Measure, ...] = (
     DISTINCT,
     FOLLOWED,
     RESEMBLANCE,
+    NEVER_SHOWN,
 )
 
 CURVES: tuple[Measure, ...] = (
@@ -66,7 +68,10 @@ class Part:
 
 PARTS: tuple[Part, ...] = (
     Part("likeness", (LIKENESS, FACES_FOUND, CHANGE, PEOPLE, TRIGGER_SAID, RESEMBLANCE)),
-    Part("generalises", (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT, FOLLOWED)),
+    Part(
+        "generalises",
+        (COPY_LAYOUT, COPY_HASH, COPY_FACE, VARIETY, LEARNT, MIRRORED, DISTINCT, CAPTIONS_FIT, FOLLOWED, NEVER_SHOWN),
+    ),
     Part("trigger_alone", (VARIETY, COPY_LAYOUT, COPY_HASH, COPY_FACE)),
     Part("quality", (SHARPNESS, SATURATION, CLIPPED)),
     Part("strength", CURVES, "strengths"),

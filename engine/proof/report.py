@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.engine import sealed
 from loratui.engine.dataset import decoding
+from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.proof.judgement import about
 from loratui.engine.proof.kept import FORMAT
 from loratui.engine.proof.losses import Losses
+from loratui.engine.proof.never import Attribute, captions_of, never_shown
 from loratui.engine.proof.notes import read_checklist
 from loratui.engine.proof.parts import Subject, measure_parts
 from loratui.engine.proof.prompts import is_trigger_alone, plain
-from loratui.engine.proof.protocol import EmbeddingError, FaceReader, ImageReader, Near, Photo, References, Shot, TextReader
-from loratui.engine.proof.reading import looked_at, near_groups, read_image, read_photo, trained_on
+from loratui.engine.proof.protocol import (
+    AttributeReader,
+    EmbeddingError,
+    FaceReader,
+    ImageReader,
+    Near,
+    Photo,
+    References,
+    Shot,
+    TextReader,
+)
+from loratui.engine.proof.reading import looked_at, near_groups, read_attributes, read_image, read_photo, trained_on
 from loratui.engine.proof.readings import Readings
 from loratui.engine.proof.verdict.judge import judge
 from loratui.engine.runs.records import Image as Made
@@ -48,6 +60,8 @@ class Readers:
     things: ImageReader | None = None
     no_things: str = ""
     """Why images are not compared as things and styles."""
+    attributes: AttributeReader | None = None
+    """What says what an image shows."""
 
 
 def measure_run(
@@ -98,10 +112,12 @@ def _read_all(
     chosen = looked_at(trained)
     total = len(listed) + len(chosen)
     shots = []
-    asked = functools.cache(lambda prompt: _text(readers.texts, plain(prompt, *words)))
-    words = settings.dataset.trigger, settings.dataset.class_word
+    asked = functools.cache(lambda prompt: _text(readers.texts, plain(prompt, *own)))
+    own = settings.dataset.trigger, settings.dataset.class_word
+    fill = words(settings)
+    never = {filled(one.template, fill): one for one in never_shown(settings, captions_of(photos))}
     for at, image in enumerate(listed):
-        shots.append(_shot(run, image, settings, kept, readers, asked))
+        shots.append(_shot(run, image, settings, kept, readers, asked, never.get(image.prompt)))
         progress(at + 1, total)
     shape = _shape(run, shots)
     read: list[Photo] = []
@@ -126,6 +142,7 @@ def _read_all(
         no_things=readers.no_things,
         trigger=settings.dataset.trigger,
         class_word=settings.dataset.class_word,
+        never=tuple(never),
         same_face=readers.faces.same_face if readers.faces else None,
     )
     return shots, references, {"trained": len(trained), "read": len(read), "gone": gone[:20]}
@@ -163,10 +180,12 @@ def _shot(
     kept: Readings,
     readers: Readers,
     asked: Callable[[str], tuple[float, ...]],
+    never: Attribute | None,
 ) -> Shot:
     dataset = settings.dataset
     seen, faces, (says, thing) = read_image(run.file(image.path), kept, readers.faces, readers.texts, readers.things)
     text = asked(image.prompt) if says else ()
+    shown = read_attributes(run.file(image.path), kept, readers.attributes) if never and never.feature else None
     return Shot(
         path=image.path,
         prompt=image.prompt,
@@ -180,6 +199,8 @@ def _shot(
         layout=Near(image.nearest, image.similarity) if image.nearest and image.similarity is not None else None,
         fits=sum(a * b for a, b in zip(says, text, strict=True)) if len(says) == len(text) > 0 else None,
         thing=thing,
+        never=never is not None,
+        shows=None if shown is None or never is None else shown.get(never.feature) == never.value,
     )
 
 

@@ -165,7 +165,7 @@ def _cost(run: RunDirectory) -> str:
 
     settings = read_recipe(run.effective).settings
     wish = read_wish(run.validation / "wish.json")
-    planned = request.planned(wish, settings, lora_files(run, settings))
+    planned = request.planned(wish, settings, lora_files(run, settings), request.captions_in(run))
     history = RunHistory()
     for batch in Tail(run.validation_events).drain():
         history.apply_batch(batch)

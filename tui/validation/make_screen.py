@@ -41,6 +41,7 @@ class MakeScreen(LoratuiScreen[bool]):
             wish = read_wish(model.run.validation / "wish.json")
         except LoratuiError:
             wish = GridRequest()  # an unreadable file will be replaced
+        self._captions = request.captions_in(model.run)
         typed = request.typed_from(model.settings, wish, self._files)
         self._grids: tuple[Grid, ...] = ("strengths",) if file else typed.grids
         self._file = PurePosixPath(file).name if file else typed.file
@@ -130,7 +131,7 @@ class MakeScreen(LoratuiScreen[bool]):
         validation = self.model.run.validation
         try:
             wish = self._wish()
-            request.planned(wish, self.model.settings, self._files)
+            request.planned(wish, self.model.settings, self._files, self._captions)
             make_directory(validation)
             sealed.write(validation / "wish.json", wish.to_json(), validation.parent)
         except (LoratuiError, SchemaError) as error:
@@ -150,7 +151,7 @@ class MakeScreen(LoratuiScreen[bool]):
     def _count(self) -> None:
         cost = self.line("make-cost")
         try:
-            cells = request.planned(self._wish(), self.model.settings, self._files)
+            cells = request.planned(self._wish(), self.model.settings, self._files, self._captions)
         except (LoratuiError, SchemaError) as error:
             cost.say(plain(f"✖ {error}", "$error"))
             return

@@ -7,9 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from loratui.engine.errors import UsageError
+from loratui.engine.dataset.ledger import read_ledger
+from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.planning.validation_grid import Cell, Grid, GridRequest, filled, words
 from loratui.engine.proof.needed import wanted
+from loratui.engine.proof.never import captions_of
+from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.presets.schema import Settings, nearest, parse_value, replace
 from loratui.tui.validation.grid_images import Slot
@@ -91,9 +94,17 @@ def filled_in(prompt: str, settings: Settings) -> str:
     return filled(prompt, words(settings))
 
 
-def planned(wish: GridRequest, settings: Settings, files: LoraFiles) -> list[Cell]:
-    """Every image of a request. Raises `UsageError` for too many."""
-    return wanted(settings, wish, files=files.epochs, final=wish.file or files.final, fill=words(settings))
+def planned(wish: GridRequest, settings: Settings, files: LoraFiles, captions: Sequence[str] = ()) -> list[Cell]:
+    """Every image of a request; `captions` are those of the photos. Raises `UsageError` for too many."""
+    return wanted(settings, wish, files=files.epochs, final=wish.file or files.final, fill=words(settings), captions=captions)
+
+
+def captions_in(run: RunDirectory) -> list[str]:
+    """The captions of a run's photos; none if its list of images cannot be read, which its job tells."""
+    try:
+        return captions_of(read_ledger(run.dataset).images)
+    except LoratuiError:
+        return []
 
 
 def missing(cells: Sequence[Cell], slots: Sequence[Slot]) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from loratui.engine.proof.protocol import Faces
 
@@ -35,13 +36,23 @@ class DemoFaces:
 
         self._reader = load_reader()
 
+    def attributes(self, image: Image) -> dict[str, str]:
+        """The value of each feature of a drawing, also of those that are not the person's."""
+        from loratui.presets.bases.make.reader import read
+
+        return read(self._reader, _pixels(image)[None])[0]
+
     def read(self, image: Image) -> Faces:
         """The similarity of two drawings is about the share of features in which they are the same."""
         from loratui.presets.bases.make.people import IDENTITY
         from loratui.presets.bases.make.reader import to_pixels
 
-        pixels = np.asarray(image.resize((_SIDE, _SIDE)) if image.size != (_SIDE, _SIDE) else image)
+        pixels = _pixels(image)
         with torch.inference_mode():
             scores = self._reader(to_pixels(torch.from_numpy(pixels.copy())[None]))
             likely = torch.cat([scores[name][0].softmax(0) for name in IDENTITY]) / len(IDENTITY) ** 0.5
         return Faces(1, tuple(likely.tolist()))
+
+
+def _pixels(image: Image) -> NDArray[np.uint8]:
+    return np.asarray(image.resize((_SIDE, _SIDE)) if image.size != (_SIDE, _SIDE) else image)

@@ -21,6 +21,7 @@ from loratui.engine.planning.validation_grid import (
     words,
 )
 from loratui.engine.proof.needed import wanted
+from loratui.engine.proof.never import captions_of
 from loratui.engine.runs.lora_files import lora_files
 from loratui.engine.runs.lora_hashes import require_as_saved
 from loratui.engine.training.control_queue import ControlQueue
@@ -70,7 +71,8 @@ def _cells(job: Job, wish: GridRequest) -> list[Cell]:
     for file in (final, *(wish.files or ())):
         if not job.run.inside(file).is_file():
             raise UsageError(f"{job.run.name} has no file {file}.", "Choose a file in its output folder.")
-    return wanted(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
+    captions = captions_of(job.ledger.images)
+    return wanted(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings), captions=captions)
 
 
 def _sum(job: Job, file: str) -> str:

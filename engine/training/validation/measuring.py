@@ -17,6 +17,7 @@ from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
 from loratui.engine.training.validation import image_models
+from loratui.engine.training.validation.demo_faces import DemoFaces
 
 DRAWINGS = "The drawings of the embedded bases are not compared: these models were made for photographs and paintings."
 
@@ -35,7 +36,8 @@ def measure(
     files = lora_files(job.run, job.settings)
     subject = Subject(file or files.final, job.settings.validation.likely_strength, files.step_of)
     faces, lacking = face_reader.find(job.run, job.settings)
-    readers = _with_image_models(job, Readers(faces, lacking, layouts, losses))
+    attributes = faces if isinstance(faces, DemoFaces) else None
+    readers = _with_image_models(job, Readers(faces, lacking, layouts, losses, attributes=attributes))
     measure_run(job.run, job.settings, job.ledger.images, list(history.grid_images), readers, subject, progress)
 
 
