@@ -40,8 +40,9 @@ class NeverShown:
         more: Mapping[str, Any] = {"prompts": list(references.never)}
         read = [(shot, float(shot.shows)) for shot in images if shot.shows is not None]
         if not read:
-            asked = " and ".join(f"“{prompt}”" for prompt in references.never)
-            return Value(unknown=f"Nothing here can read it. Look yourself at the images of {asked}.", more=more)
+            return Value(
+                unknown=f"Nothing here can read it. Look yourself at the images of {asked_for(references)}.", more=more
+            )
         value, spread = by_seed(read)
         bases = [
             (bare, float(bare.shows)) for shot, _ in read if (bare := references.base.get(shot.key)) and bare.shows is not None
@@ -53,15 +54,20 @@ class NeverShown:
             spread,
             base,
             figure=figure,
-            means=_means(value, base),
+            means=f"{_means(value, base)} ({asked_for(references)})",
             images={shot.path: shown for shot, shown in read},
             more={**more, "ratio": value / base if base else None},
         )
 
 
+def asked_for(references: References) -> str:
+    """The prompts, in words."""
+    return " and ".join(f"“{prompt}”" for prompt in references.never)
+
+
 def _means(value: float, base: float | None) -> str:
     if base is None:
-        return ""
+        return "without the base's images to compare with"
     if not base:
         return "the base cannot make it either"
     if value >= AS_THE_BASE * base:

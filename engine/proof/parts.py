@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loratui.engine.proof.embedded import FOLLOWED
-from loratui.engine.proof.never_shown import NEVER_SHOWN
+from loratui.engine.proof.never_shown import NEVER_SHOWN, asked_for
 from loratui.engine.proof.protocol import Measure, References, Shot, Value, measured, rounded
 from loratui.engine.proof.registry import PARTS, Part
 
@@ -78,7 +78,10 @@ def _never_shown(images: Sequence[Shot], references: References) -> Value:
     if value.value is not None or not images:
         return value
     found = measured(FOLLOWED, images, references)
-    return value if found.value is None else replace(found, more={**found.more, **value.more, "unit": FOLLOWED.unit})
+    if found.value is None:
+        return value
+    means = f"{found.means or found.unknown} ({asked_for(references)})"
+    return replace(found, means=means, more={**found.more, **value.more, "unit": FOLLOWED.unit})
 
 
 def _curve(

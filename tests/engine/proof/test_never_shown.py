@@ -102,7 +102,7 @@ def test_the_images_that_show_it_are_counted_against_the_base() -> None:
     rows, parts = measured({1: True, 2: False, 3: False, 4: False}, base=True)
     row = rows["never_shown"]
     assert (row["value"], row["base"], row["ratio"], row["prompts"]) == (0.25, 1.0, 0.25, [NEVER])
-    assert row["means"] == "it makes only what the photos show"
+    assert row["means"] == f"it makes only what the photos show (“{NEVER}”)"
     for part in parts:
         there = [image["path"] for image in part["images"] if image["path"].startswith("n")]
         assert bool(there) == (part["id"] == "generalises")
@@ -130,4 +130,5 @@ def test_how_well_the_prompt_is_followed_stands_in() -> None:
     parts = measure_parts(fits, replace(references, base=base), Subject(FILE, 1.0, {}))
     row = next(row for part in parts if part["id"] == "generalises" for row in part["measures"] if row["id"] == "never_shown")
     assert (row["value"], row["base"], row["ratio"], row["prompts"]) == (0.3, 0.25, 1.2, [NEVER])
+    assert NEVER in row["means"]
     assert (row["title"], row["unit"]) == (NEVER_SHOWN.title, FOLLOWED.unit)
