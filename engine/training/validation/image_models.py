@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import Tensor, nn
+from torch import Tensor
 
 from loratui.engine.families.common.clip import CLIP_TOKENIZER
 from loratui.engine.proof import embedding_weights
@@ -70,7 +70,7 @@ class ImageText:
     def _model(self) -> Any:
         from transformers import CLIPConfig, CLIPModel
 
-        return _filled(CLIPModel(CLIPConfig(**CLIP_CONFIG)), self._path, embedding_weights.IMAGE_TEXT.bytes)
+        return _filled(CLIPModel, CLIPConfig(**CLIP_CONFIG), self._path, embedding_weights.IMAGE_TEXT.bytes)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -96,7 +96,7 @@ class Things:
     def _model(self) -> Any:
         from transformers import Dinov2Config, Dinov2Model
 
-        return _filled(Dinov2Model(Dinov2Config(**DINO_CONFIG)), self._path, embedding_weights.THINGS.bytes)
+        return _filled(Dinov2Model, Dinov2Config(**DINO_CONFIG), self._path, embedding_weights.THINGS.bytes)
 
 
 def square(image: Image.Image, shortest: int, colours: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
@@ -110,10 +110,12 @@ def square(image: Image.Image, shortest: int, colours: tuple[tuple[float, ...], 
     return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
 
 
-def _filled(model: nn.Module, path: Path, most_bytes: int) -> nn.Module:
-    """The model with the weights of a file, which must have each of its tensors."""
+def _filled(kind: Any, config: Any, path: Path, most_bytes: int) -> Any:
+    """A model with the weights of a file, which must have each of its tensors. Transformers knows the names of its earlier releases."""
     tensors = {name: tensor for name, tensor in load(read_whole(path, most_bytes)).items() if not name.endswith(_NOT_IN_MODEL)}
-    model.load_state_dict(tensors, strict=True)
+    model, told = kind.from_pretrained(None, config=config, state_dict=tensors, output_loading_info=True)
+    if wrong := sorted({*told["missing_keys"], *told["unexpected_keys"]}):
+        raise ValueError(f"the weights do not fit at {wrong[0]}")
     return model.float().eval()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from screen_text import hides, rests, screen_text, shows, type_text, waits
 from textual.app import App
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.proof import face_weights
+from loratui.engine.proof import embedding_weights, face_weights
 from loratui.engine.proof.notes import FORMAT, read_checklist
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
@@ -114,10 +115,19 @@ async def test_a_part_shows_what_was_measured_and_m_explains_it(home: Path, size
         await shows(pilot, "the photos among themselves 0.41–0.63", "25% below, 75% within what")
 
 
-async def test_the_face_models_are_fetched_from_the_page_of_the_measures(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("models", "lacking", "key", "what"),
+    [
+        (face_weights, face_weights.NONE_HERE, "f", "face models"),
+        (embedding_weights, embedding_weights.NO_IMAGE_TEXT, "i", "image models"),
+    ],
+)
+async def test_models_are_fetched_from_the_page_of_the_measures(
+    home: Path, monkeypatch: pytest.MonkeyPatch, models: ModuleType, lacking: str, key: str, what: str
+) -> None:
     run = finished_run(home)
     write_grid(run)
-    write_measures(run, value=None, figure="", means="", unknown=face_weights.NONE_HERE)
+    write_measures(run, value=None, figure="", means="", unknown=lacking)
     fetched: list[Path] = []
     answers = [LoratuiError("The hub is away.", "Try later.")]
 
@@ -126,18 +136,18 @@ async def test_the_face_models_are_fetched_from_the_page_of_the_measures(home: P
         if answers:
             raise answers.pop()
 
-    monkeypatch.setattr(face_weights, "fetch", fetch)
+    monkeypatch.setattr(models, "fetch", fetch)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "1/7 Likeness")
         await pilot.press("m")
-        assert "get face models" not in await shows(pilot, "measures: Likeness")
+        assert f"get {what}" not in await shows(pilot, "measures: Likeness")
         await pilot.press("escape", "n", "n", "n", "m")
-        await shows(pilot, "No face model on this machine", "f get face models")
+        await shows(pilot, lacking.partition(".")[0], f"{key} get {what}")
         assert not fetched, "nothing is downloaded before a yes"
-        await pilot.press("f")
-        await shows(pilot, "The hub is away. Try later.", "f get face models")
-        await pilot.press("f")
-        await shows(pilot, "The face models are here.")
+        await pilot.press(key)
+        await shows(pilot, "The hub is away. Try later.", f"{key} get {what}")
+        await pilot.press(key)
+        await shows(pilot, f"The {what} are here.")
         assert len(fetched) == 2
 
 
