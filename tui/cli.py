@@ -138,7 +138,7 @@ COMMANDS: dict[str, Command] = {
         "show two LoRA files side by side and vote, blind if wanted",
         "loratui compare anafox-20261121-1:450 anafox-20261121-1:900 --blind",
         "loratui compare anafox-20261121-1 anafox-20261122-1 --seeds 4",
-        "loratui compare mine.safetensors theirs.safetensors --base embedded:sd15",
+        "loratui compare mine.safetensors theirs.safetensors --base base.safetensors",
     ),
     "report": _command(
         "report",

@@ -65,6 +65,7 @@ def test_a_base_in_another_format_goes_on_with_a_word(make_run: MakeRun) -> None
         assert file.metadata()["loratui_base_format"] == "fp8"
 
 
+@pytest.mark.long
 def test_a_run_whose_plans_all_failed_ends_with_advice(make_run: MakeRun) -> None:
     run = make_run(*SMALL, "memory.plan=kept")
     assert supervise_on_a_card(run, {"kept": 2}) == 34

@@ -86,6 +86,7 @@ def test_a_lost_viewer_changes_nothing(home: Path, monkeypatch: pytest.MonkeyPat
     assert steps_of(run) == list(range(1, 21))
 
 
+@pytest.mark.long  # `test_kills.py` kills real runs in the default lane
 def test_kills_of_everything_at_random_moments_lose_nothing_that_was_acknowledged(home: Path) -> None:
     run = create_run(home, "anafox", recipe_toml="", effective_toml="", ledger={}, today="20261121")
     (run.path / "simulated.json").write_text(json.dumps([[["slowly", 60, 0.01], ["final"], ["exit", 0]]]))

@@ -128,15 +128,17 @@ class Synthetic(DiffusersModel):
         return velocity
 
     @torch.no_grad()
-    def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
-        shape, conditioning = self._latent_shape(plan.width, plan.height), self.conditioning([plan.prompt_embeds], [])
+    def sample_together(self, plans: Sequence[SamplePlan], on_step: Callable[[int, int], None]) -> list[Tensor]:
+        shape = self._latent_shape(plans[0].width, plans[0].height)
+        conditioning = self.conditioning([plan.prompt_embeds for plan in plans], [])
 
         def denoise(latents: Tensor, sigmas: Tensor) -> Tensor:
             with self._sampling():
                 return self.predict(latents, sigmas, conditioning)
 
         config = {"use_dynamic_shifting": True}
-        return self.decode_image(flow.sample(plan, shape, config, shape[-2] * shape[-1], self.device, denoise, on_step)[0])
+        latents = flow.sample(plans, shape, config, shape[-2] * shape[-1], self.device, denoise, on_step)
+        return [self.decode_image(each) for each in latents]
 
 
 load: ModelLoader = Synthetic

@@ -95,7 +95,7 @@ def test_plan_preflight_and_the_plans_screen_list_them(capsys: pytest.CaptureFix
     assert "  adapter.alpha = 64.0  (preset: follows rank)" in printed
     [told] = [row.message for row in rows(prepared(recipe), Path("/")) if row.message.startswith("Changed")]
     assert told == "Changed from sd15-portrait: dataset.resolution 512 → 640, dataset.flip no → yes, adapter.rank 128 → 64."
-    lines = [line.plain for line in plan_screen._describe(Draft(recipe), plan_for_counts(recipe, 18), ())]
+    lines = [line.plain for line in plan_screen._describe(Draft(recipe), plan_for_counts(recipe, 18), None, ())]
     assert "  ◆ dataset.resolution 640  (preset: 512)" in lines
     assert "  Rank 64, alpha 64 (follows rank). Learning rate 1e-4, effective 1e-4." in lines
 

@@ -156,10 +156,10 @@ def test_runs(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     listed = summarise_all(home)
     assert len(listed) == len(TEXTS) + 2
 
-    def broken(run: Any) -> Any:
+    def broken(run: Any, **options: Any) -> Any:
         if run.name == good.name:
             raise KeyError("a fault of our own")
-        return real(run)
+        return real(run, **options)
 
     from loratui.engine.runs import summary
 

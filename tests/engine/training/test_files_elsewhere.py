@@ -154,7 +154,7 @@ def names_in(family: Family, adapter: Adapter, layout: LoraLayout, text: bool) -
     return set(file_tensors(family, changes, layout, torch.float16))
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+@pytest.mark.parametrize("family", ["sd15", pytest.param("sdxl", marks=pytest.mark.long), "flux"])
 def test_invokeai_is_named_for_the_files_that_it_takes_whole_and_no_others(family: Family) -> None:
     said, known = {}, {}
     for case in files():

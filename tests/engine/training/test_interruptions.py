@@ -62,6 +62,7 @@ def test_a_killed_run_goes_on_bit_for_bit(make_run: MakeRun) -> None:
     assert not [p for p in broken.checkpoints.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.long
 def test_sigterm_saves_first_and_the_run_goes_on_bit_for_bit(make_run: MakeRun) -> None:
     sets = (*ONE_SAMPLE, "schedule.epochs=6", "adapter.targets=attention")
     whole, broken = make_run(*sets), make_run(*sets)

@@ -11,10 +11,13 @@ import torch
 from PIL import Image
 from small_runs import train
 
+from loratui.engine import sealed
 from loratui.engine.dataset.ledger import build_ledger
+from loratui.engine.durable import make_directory
 from loratui.engine.errors import ExitCode
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe, effective_toml
+from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.proof.kept import read_parts
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.event_log import EventLog
@@ -41,7 +44,9 @@ def demo_run(home: Path, *sets: str, preset: str = "demo") -> RunDirectory:
 
 
 def read_grid(run: RunDirectory) -> dict[float, dict[int, list[dict[str, str]]]]:
-    """What the reader sees in each image of the grid, by strength and seed."""
+    """What the reader sees in each image of the recipe's grids, by strength and seed."""
+    make_directory(run.validation)
+    sealed.write(run.validation / "wish.json", GridRequest(grids=("strengths",)).to_json(), run.path)
     with EventLog.open(run.validation_events) as log:
         report = Reporter(log)
         try:

@@ -70,7 +70,9 @@ def began(base_folder: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
     return run.output / "qxz.safetensors"
 
 
-@pytest.fixture(scope="module", params=BESIDE)
+@pytest.fixture(
+    scope="module", params=[next(iter(BESIDE)), *(pytest.param(name, marks=pytest.mark.long) for name in [*BESIDE][1:])]
+)
 def usual(
     request: pytest.FixtureRequest, base_folder: Path, photos: Path, began: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[MakeRun, list[float]]:

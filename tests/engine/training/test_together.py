@@ -98,6 +98,7 @@ def test_two_processes_make_the_steps_of_one_on_any_memory_plan(make_run: MakeRu
     assert_same_steps(run, whole)
 
 
+@pytest.mark.long
 def test_a_stop_ends_both_at_one_step_and_one_process_can_go_on(make_run: MakeRun) -> None:
     whole, run = make_run(*ONE, "schedule.epochs=3"), make_run(*TWO, "schedule.epochs=3")
     train(whole, every_step)

@@ -20,7 +20,7 @@ from loratui.tui.widgets.loss_plot import LossPlot
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((120, 40), marks=pytest.mark.long)])
 async def test_a_run_is_told_as_it_happens(home: Path, size: tuple[int, int]) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:

@@ -42,7 +42,7 @@ async def test_blind_the_names_and_the_count_come_when_every_pair_has_a_vote(hom
         await pilot.press("left", "space")
         await shows(pilot, "You voted: equal", "step 450: ", "step 900: ", "Equal: 1.", "too close to say")
         await pilot.press("escape")
-        await shows(pilot, "runs", run.name)
+        await shows(pilot, "status", run.name)
     pairs = sorted(pairs_of(*sides), key=lambda pair: pair.id)
     kept = read_votes(votes_path(*sides)).votes
     assert kept == {pairs[0].id: "second" if pairs[0].swapped else "first", pairs[1].id: "equal"}

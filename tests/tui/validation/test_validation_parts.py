@@ -169,7 +169,7 @@ async def test_the_one_is_kept_under_a_name(home: Path) -> None:
         await pilot.press("y")
         await shows(pilot, "scp line of the LoRA alone")
         await pilot.press("escape", "enter", "tab", "enter")
-        await shows(pilot, "✖", "already exists.")
+        await shows(pilot, "✖", "already")
         await pilot.press("down", "x")
         await pilot.press("enter")
         await shows(pilot, "Choose one of: as it is, kohya, peft.")
