@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs.directory import delete_run, loratui_home
@@ -225,8 +225,8 @@ def _wait(home: Path, sweep: Sweep, out: TextIO) -> bool:
         time.sleep(_LOOK_EVERY_S)
 
 
-def values(of: object) -> str:
+def values(of: Mapping[str, Any]) -> str:
     """The values of a run in words."""
     from loratui.engine.planning.sweep import values_in_words
 
-    return values_in_words(of)  # type: ignore[arg-type]
+    return values_in_words(of)

@@ -189,7 +189,7 @@ async def test_a_key_holds_images_out_and_takes_it_back(home: Path) -> None:
         await shows(
             pilot, "16 images × 10 repeats", "Held out: 2 images: anafox_", "not learnt from", "◆ dataset.held_out anafox_"
         )
-        held = pilot.app.draft.value("dataset.held_out")  # type: ignore[attr-defined]
+        held = pilot.app.draft.value("dataset.held_out")  # type: ignore[attr-defined]  # the app of this test
         assert len(held) == 2
         await pilot.press("h")
         await shows(pilot, "18 images × 10 repeats", "Held out: none")
