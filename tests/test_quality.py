@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -293,3 +294,21 @@ def test_where_a_name_leads_is_checked_in_one_place() -> None:
     assert {name for name in found if not name.startswith(MADE_BY_HAND)} == CHECKED.keys(), (
         "use untrusted.leads_out or untrusted.inside"
     )
+
+
+def test_a_wheel_has_what_the_program_imports_of_the_makers_of_the_bases() -> None:
+    """The scripts that made the embedded bases stay out of it, and the reader of their drawings does not."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    left_out = f".namespace/loratui/{MADE_BY_HAND}*"
+    assert wheel["exclude"][0] == left_out
+    kept = {path.removeprefix("!.namespace/loratui/") for path in wheel["exclude"][1:]}
+    needed = {f"{MADE_BY_HAND}__init__.py", f"{MADE_BY_HAND}reader.safetensors"}
+    waiting = [path for path in product_files() if not path.relative_to(ROOT).as_posix().startswith(MADE_BY_HAND)]
+    while waiting:
+        for name in re.findall(
+            r"^\s*from loratui\.presets\.bases\.make\.(\w+) import", waiting.pop().read_text(encoding="utf-8"), re.M
+        ):
+            if (file := f"{MADE_BY_HAND}{name}.py") not in needed:
+                needed.add(file)
+                waiting.append(ROOT / file)
+    assert kept == needed

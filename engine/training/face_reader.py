@@ -11,15 +11,12 @@ if TYPE_CHECKING:
     from loratui.engine.runs.directory import RunDirectory
     from loratui.presets.schema import Settings
 
-NO_READER = "The drawings of the embedded bases are read only in a checkout of loratui."
-
 
 def find(run: RunDirectory, settings: Settings) -> tuple[FaceReader | None, str]:
     """The reader, else why there is none. Loads torch on an embedded base only."""
     if settings.base.is_embedded:
-        from loratui.engine.training.validation import demo_faces
+        from loratui.engine.training.validation.demo_faces import DemoFaces
 
-        found: FaceReader | None = demo_faces.find()
-        return found, "" if found else NO_READER
+        return DemoFaces(), ""
     found = face_models.find(run.fingerprints.parent)
     return found, "" if found else face_weights.NONE_HERE

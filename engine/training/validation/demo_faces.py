@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _SIDE = 128
-_PACKAGE = "loratui.presets.bases"
-
-
-def find() -> DemoFaces | None:
-    """The reader, if it is installed: a wheel has the embedded bases, and not what made them."""
-    return DemoFaces() if importlib.util.find_spec(f"{_PACKAGE}.make") else None
 
 
 class DemoFaces:

@@ -1,1 +1,1 @@
-"""The scripts that draw the portraits and train the embedded base; nothing of the running program imports them."""
+"""The scripts that draw the portraits and train the embedded base; the running program imports the reader of drawings alone."""
