@@ -92,9 +92,9 @@ def _remove_last(run: RunDirectory) -> None:
     """Removes what the last report wrote; nothing else that lies there."""
     own = re.compile(rf"{re.escape(run.name)}(\.html|\.md|-\w+-\d+\.png)")
     folder = run.path / FOLDER
-    for name in os.listdir(folder):  # noqa: PTH208 - only names are needed
-        if own.fullmatch(name):
-            durable.remove(folder / name)
+    for path in [*folder.iterdir()]:
+        if own.fullmatch(path.name):
+            durable.remove(path)
 
 
 def _read(path: Path | None) -> Any:

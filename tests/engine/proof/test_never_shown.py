@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from scenes import scene
@@ -91,7 +92,7 @@ def shots(shows: dict[int, bool | None], base: bool | None) -> tuple[list[Shot],
     )
 
 
-def measured(shows: dict[int, bool | None], base: bool | None) -> tuple[dict[str, dict], list[dict]]:  # type: ignore[type-arg]  # rows of JSON
+def measured(shows: dict[int, bool | None], base: bool | None) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     made, references = shots(shows, base)
     parts = measure_parts(made, references, Subject(FILE, 1.0, {}))
     part = next(one for one in parts if one["id"] == "generalises")

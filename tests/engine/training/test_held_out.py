@@ -67,7 +67,9 @@ def test_the_training_is_that_of_a_folder_without_the_images(trained: RunDirecto
     assert same(weights(alone), weights(trained))
 
 
-def test_a_resumed_run_measures_the_same_and_what_a_kill_prevented(trained: RunDirectory, make_run: MakeRun) -> None:
+def test_a_resumed_run_measures_the_same_and_what_a_kill_prevented(
+    trained: RunDirectory, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(*SETS, "output.checkpoint_every_s=1")
 
     def killed_after_the_checkpoint(trainer: Trainer) -> None:
@@ -76,7 +78,7 @@ def test_a_resumed_run_measures_the_same_and_what_a_kill_prevented(trained: RunD
             if epoch:
                 raise RuntimeError("killed")
 
-        trainer._measure_losses = measure  # type: ignore[method-assign]  # what this test replaces
+        monkeypatch.setattr(trainer, "_measure_losses", measure)
 
     with pytest.raises(RuntimeError, match="killed"):
         train(run, killed_after_the_checkpoint)
@@ -160,7 +162,7 @@ def test_how_much_is_measured() -> None:
     "sets", [(), ("training.train_text_encoder=true",), ("adapter.dropout=0.5", "training.ema_decay=0.9")], ids=str
 )
 def test_every_family_measures_without_an_effect(
-    base: str, sets: Sequence[str], request: pytest.FixtureRequest, tmp_path: Path
+    base: str, sets: Sequence[str], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = "flux" if base == "flux_folder" else "sdxl"
     if kind == "flux" and "train_text_encoder" in str(sets):
@@ -175,7 +177,7 @@ def test_every_family_measures_without_an_effect(
         return run
 
     def unmeasured(trainer: Trainer) -> None:
-        trainer._measure_losses = lambda epoch: None  # type: ignore[method-assign]  # what this test replaces
+        monkeypatch.setattr(trainer, "_measure_losses", lambda epoch: None)
 
     measured, alone = made("measured"), made("alone", unmeasured)
     assert len({one["loss"] for one in told(measured)}) == 3
