@@ -121,10 +121,11 @@ class Dataset:
     bucket_max: int = key(2048, "longest bucket side when upscaling is allowed, px", low=64, high=8192)
     upscale: bool = key(False, "enlarge images that are smaller than the resolution")
     flip: bool = key(False, "also train on mirrored images; not for a face or anything asymmetric")
-    caption_choice: Literal["whole", "line", "line+wildcards"] = key(
+    caption_choice: Literal["whole", "line", "line+wildcards", "first"] = key(
         "whole",
         "how a caption file of several lines is used: whole, all lines as one text; line, one line "
-        "each time, all equally often; line+wildcards, one line each time, with one part of each {red|blue}",
+        "each time, all equally often; line+wildcards, one line each time, with one part of each {red|blue}; first, the first line "
+        "only. Captions in several files (a.txt, a.2.txt) are drawn in turn, except by first",
     )
     shuffle_captions: bool = key(False, "put the tags of a caption into random order")
     caption_variants: int = key(

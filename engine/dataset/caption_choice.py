@@ -17,11 +17,12 @@ Texts = tuple[tuple[str, ...], ...]
 """What is drawn from: for each line the texts that are made of it."""
 
 
-def lines_of(caption: str, dataset: Dataset) -> tuple[str, ...]:
-    """What of a caption is drawn from: all of it as one text, or each of its lines."""
-    if dataset.caption_choice == "whole":
+def lines_of(caption: str, dataset: Dataset, *, apart: bool = False) -> tuple[str, ...]:
+    """What of a caption is drawn from: all of it as one text, or each of its lines; the latter also where they are kept `apart`
+    (`ImageEntry.apart`)."""
+    if dataset.caption_choice == "whole" and not apart:
         return (captions.whole(caption),)
-    return tuple(captions.lines(caption)[:MOST_TEXTS])
+    return tuple(captions.lines(caption)[: 1 if dataset.caption_choice == "first" else MOST_TEXTS])
 
 
 def readings(lines: Sequence[str], dataset: Dataset, seed: int) -> Texts:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loratui.engine import durable
 from loratui.engine.dataset import captions
+from loratui.engine.dataset.caption_names import spread, taken_by
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, DiskError
@@ -41,7 +42,8 @@ def is_writable(scan: DatasetScan) -> bool:
 def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
     """Writes the captions of these images (by relative path) as UTF-8, beside them.
 
-    An image with a caption file keeps its name; a new one is `NAME.txt`. Each file is written beside and renamed into
+    An image with a caption file keeps its name; a new one is `NAME.txt`. Where an image keeps its captions `apart`, each line has a
+    file: `NAME.txt`, `NAME.2.txt` …; those that are left over go. Each file is written beside and renamed into
     place. The old ones lie in a numbered folder before the first is replaced, and come back if one cannot be written.
     Raises `DatasetError` for an image that is not in the scan, and `DiskError` if the folder cannot be written.
     """
@@ -49,22 +51,30 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
     unknown = [name for name in changed if name not in images]
     if unknown:
         raise DatasetError(f"{unknown[0]}: this folder has no such image.", "Read the folder again.")
-    targets = {caption_path(images[name]): _bytes(text) for name, text in changed.items()}
-    elsewhere = next((path for path in targets if path.parent.resolve() != path.parent), None)
+    taken = taken_by(image.path for image in scan.images)
+    texts: dict[Path, str] = {}
+    for name, text in changed.items():
+        image = images[name]
+        texts |= spread(caption_path(image), captions.normalised(text), taken, apart=image.apart)
+    targets = {path: _bytes(text) for path, text in texts.items()}
+    spare = [path for name in changed for path in images[name].further if path not in targets]
+    elsewhere = next((path for path in (*targets, *spare) if path.parent.resolve() != path.parent), None)
     if elsewhere:
         raise DiskError(f"{elsewhere}: this folder is a link, and nothing is written through one.", _COPY)
     try:
-        kept = _keep(scan.root, list(targets))
+        kept = _keep(scan.root, [*targets, *spare])
         try:
             for path, data in targets.items():
                 durable.write_file(path, data)
-        except DiskError:
-            _bring_back(scan.root, kept, targets)
+            for path in spare:
+                path.unlink(missing_ok=True)
+        except (DiskError, OSError):
+            _bring_back(scan.root, kept, [*targets, *spare])
             raise
     except (DiskError, OSError) as error:
         told = error if isinstance(error, DiskError) else disk_error(error, error.filename or scan.root)
         raise DiskError(told.message, _COPY) from error
-    return Saved(len(targets), kept)
+    return Saved(len(changed), kept)
 
 
 def caption_path(image: ImageEntry) -> Path:

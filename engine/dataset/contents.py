@@ -41,6 +41,10 @@ class ImageEntry:
     """Whether the recipe keeps it out of the training (`held_out.with_held_out`)."""
     caption_encoding: str = "utf-8"
     """How the bytes of its caption file were read: see `captions.Decoded`."""
+    apart: bool = False
+    """Whether each line of its caption is a caption of its own, whatever the recipe says: they come from several files."""
+    further: tuple[Path, ...] = ()
+    """Its caption files beside `caption_path`, such as `a.2.txt`, with one caption each."""
 
     @property
     def modified_ns(self) -> int:

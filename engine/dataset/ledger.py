@@ -207,7 +207,7 @@ def final_lines(image: ImageEntry, settings: Settings, *, several_concepts: bool
     """
     dataset = settings.dataset
     if image.caption:
-        return caption_choice.lines_of(image.caption, dataset)
+        return caption_choice.lines_of(image.caption, dataset, apart=image.apart)
     if image.regularisation:
         return (captions.compose(image.concept, "", dataset.class_word),)
     names_it = several_concepts or captions.contains_trigger(image.concept, dataset.trigger)

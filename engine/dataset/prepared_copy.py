@@ -15,6 +15,7 @@ from typing import Any
 from loratui.engine import durable
 from loratui.engine.dataset import archives, decoding, remedies
 from loratui.engine.dataset.caption_edits import by_line, with_suffix
+from loratui.engine.dataset.caption_names import spread, taken_by
 from loratui.engine.dataset.caption_words import whole_words
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.remedies import Remedy
@@ -66,7 +67,10 @@ def copy_below(
     `make_copy`; so what is raised.
     """
     chosen = tuple(chosen)
-    known = [(i.relative, i.bytes, i.modified_ns, i.caption, (captions or {}).get(i.relative)) for i in scan.images]
+    known = [
+        (i.relative, i.bytes, i.modified_ns, i.caption, (captions or {}).get(i.relative), *((True,) if i.apart else ()))
+        for i in scan.images
+    ]
     key = json.dumps([str(scan.root), known, remedies.to_json(chosen)], sort_keys=True)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scan.root.name)[:40].strip(".-") or "images"
     # The name begins with a word, so that a number in front of the folder's own name is not taken for its repeats.
@@ -102,9 +106,10 @@ def make_copy(
         durable.make_directory(target.parent)
         with durable.building(target) as building:
             rows = []
+            taken = taken_by(building / image.relative for image in kept)
             for at, image in enumerate(kept):
                 text = (captions or {}).get(image.relative, image.caption or "")
-                rows.append(_copy(image, own.get(image.relative, ()), text, building))
+                rows.append(_copy(image, own.get(image.relative, ()), text, building, taken))
                 if progress:
                     progress(at + 1, len(kept))
             durable.write_json(building / RECORD, _record(scan, chosen, rows, gone), durable=False)
@@ -153,7 +158,9 @@ def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, 
     }
 
 
-def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path) -> dict[str, str]:
+def _copy(
+    image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path, taken: Callable[[Path], bool]
+) -> dict[str, str]:
     relative = Path(image.relative)
     folder = building / relative.parent
     durable.make_directory(folder)
@@ -175,8 +182,9 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path)
         except decoding.ImageError as error:
             raise decoding.ImageError(f"{image.relative}: {error}.") from error
     caption = _caption(text, own)
-    if caption:
-        durable.write_file(path.with_suffix(".txt"), caption.encode("utf-8") + b"\n", durable=False)
+    for place, line in spread(path.with_suffix(".txt"), caption, taken, apart=image.apart).items():
+        if line:
+            durable.write_file(place, line.encode("utf-8") + b"\n", durable=False)
     return {"image": path.relative_to(building).as_posix(), "source": image.relative}
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset import captions, decoding, encodings, file_kinds
+from loratui.engine.dataset import decoding, file_kinds
+from loratui.engine.dataset.caption_names import CaptionFiles
+from loratui.engine.dataset.caption_names import suffix as _suffix
+from loratui.engine.dataset.caption_reading import CaptionReader
 from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, concepts_of
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
@@ -29,11 +31,6 @@ _HUB_FILES = "blobs"
 ORPHAN = "is a caption without its image"
 RESULTS = "holds what a trainer wrote, by its name: give it by itself if its images are meant"
 UNNUMBERED = "is a folder without a number: rename it to N_token, N being its repeats"
-
-_UNSETTLED = "latin-1"
-"""Takes any bytes: what is read as this is no UTF-8."""
-_MOST_FOREIGN_BYTES = 1 << 24
-"""Of captions that are no UTF-8; beyond it the encoding of each is told from itself."""
 
 _CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
 _REGULARISATION = re.compile(
@@ -65,8 +62,7 @@ class FolderReader:
         self._folders = 0
         self._linked_folders: dict[tuple[int, int], str] = {}
         """Device and inode of folders outside the root -> the link by which they are read."""
-        self._foreign: dict[Path, bytes] = {}
-        """Caption files that are no UTF-8."""
+        self._captions = CaptionReader(self._note)
 
     def read(self) -> DatasetScan:
         """What the root holds.
@@ -89,8 +85,7 @@ class FolderReader:
         if len(wanted) > 1:
             names = tuple(map(self._relative, wanted))
             self._notes["unnumbered", ()] = dict.fromkeys(names)
-        self._settle_encodings()
-        images = tuple(sorted(self._images, key=lambda image: image.relative))
+        images = tuple(sorted(self._captions.settled(self._images), key=lambda image: image.relative))
         left_out = tuple(sorted(self._left_out, key=lambda item: item.relative))
         self._notes["same_stem", ()] = dict.fromkeys(_same_stems(images))
         notes = tuple(Finding.of(key, files, **dict(figures)) for (key, figures), files in self._notes.items() if files)
@@ -193,26 +188,26 @@ class FolderReader:
         return "folder" if first == path else f"is a link to the same folder as {self._relative(Path(first))}"
 
     def _read_files(self, folder: _Folder, names: Sequence[str]) -> None:
-        caption_files = {name for name in names if _suffix(name) in CAPTION_SUFFIXES}
-        by_key = {_key(name): name for name in caption_files}
+        caption_files = CaptionFiles(names)
         used: set[str] = set()
         for name in names:
-            if name in caption_files:
+            if name in caption_files.names:
                 continue
             path, suffix = folder.path / name, _suffix(name)
-            candidates = _caption_names(name, caption_files, by_key)
+            candidates = caption_files.of(name)
+            further = caption_files.further(candidates[0]) if candidates else []
             if decoding.is_read(suffix):
-                self._read_image(folder, path, candidates)
+                self._read_image(folder, path, candidates, further)
             else:
                 self._leave_out(path, file_kinds.why_not_read(suffix), image=suffix in file_kinds.UNREAD)
                 if suffix not in file_kinds.UNREAD:
                     continue
-            used.update(candidates)
-        for name in caption_files - used:
+            used.update(candidates, further)
+        for name in caption_files.names - used:
             reason = file_kinds.PROMPTS if file_kinds.is_no_caption(name) else ORPHAN
             self._leave_out(folder.path / name, reason, image=False)
 
-    def _read_image(self, folder: _Folder, path: Path, caption_names: Sequence[str]) -> None:
+    def _read_image(self, folder: _Folder, path: Path, caption_names: Sequence[str], further: Sequence[str]) -> None:
         try:
             header = decoding.read_header(path, DISPLAY.header)
         except decoding.ImageError as error:
@@ -224,63 +219,27 @@ class FolderReader:
         except Exception as error:  # whatever one image does, the others are read
             self._leave_out(path, f"cannot be read as an image: {type(error).__name__}", image=True)
             return
-        caption_path = folder.path / caption_names[0] if caption_names else None
-        caption = self._read_caption(caption_path) if caption_path else captions.Decoded("", "utf-8")
         if len(caption_names) > 1:
             counts, other = (name.removeprefix(path.stem) for name in caption_names[:2])
             self._note("two_captions", path, counts=counts, other=other)
-        self._images.append(
-            ImageEntry(
-                path=path,
-                relative=self._relative(path),
-                width=header.width,
-                height=header.height,
-                format=header.format,
-                caption=caption.text or None,
-                caption_path=caption_path,
-                concept=folder.concept,
-                folder_repeats=folder.repeats,
-                regularisation=folder.regularisation,
-                bytes=header.bytes,
-                traits=header.traits,
-                caption_encoding=caption.encoding,
-            )
+        image = ImageEntry(
+            path=path,
+            relative=self._relative(path),
+            width=header.width,
+            height=header.height,
+            format=header.format,
+            caption=None,
+            caption_path=None,
+            concept=folder.concept,
+            folder_repeats=folder.repeats,
+            regularisation=folder.regularisation,
+            bytes=header.bytes,
+            traits=header.traits,
         )
-
-    def _read_caption(self, path: Path) -> captions.Decoded:
-        try:
-            with decoding.open_regular(path) as file:
-                data = file.read(captions.LONGEST_BYTES + 1)
-        except (decoding.ImageError, OSError) as error:
-            self._note("caption_unreadable", path, reason=str(error))
-            return captions.Decoded("", "utf-8")
-        decoded = captions.decode(data, (_UNSETTLED,))
-        if decoded.encoding == captions.NO_TEXT:
-            self._note("caption_unreadable", path, reason="is not text")
-            return captions.Decoded("", "utf-8")
-        if decoded.encoding == _UNSETTLED:
-            if sum(map(len, self._foreign.values())) < _MOST_FOREIGN_BYTES:
-                self._foreign[path] = data  # what it is is told from all of them together, when all were read
-            else:
-                decoded = captions.decode(data)
-        if not decoded.text:
-            self._note("caption_empty", path)
-        if decoded.cut:
-            self._note("caption_too_long", path, kib=captions.LONGEST_BYTES // 1024)
-        return decoded
-
-    def _settle_encodings(self) -> None:
-        """Reads the captions that are no UTF-8 in the encoding that is likeliest for all of them, or else for each."""
-        if not self._foreign:
-            return
-        together = encodings.likely(encodings.sampled(self._foreign.values()))
-        for at, image in enumerate(self._images):
-            data = self._foreign.get(image.caption_path) if image.caption_path else None
-            if data is not None:
-                decoded = captions.decode(data, together[:1])
-                if decoded.encoding != encodings.named(together[0]):
-                    decoded = captions.decode(data)
-                self._images[at] = replace(image, caption=decoded.text or None, caption_encoding=decoded.encoding)
+        if caption_names:
+            files = [folder.path / name for name in (caption_names[0], *further)]
+            image = self._captions.captioned(image, files[0], files[1:])
+        self._images.append(image)
 
     def _leave_out(self, path: Path, reason: str, *, image: bool) -> None:
         self._left_out.append(LeftOut(path, self._relative(path), reason, image))
@@ -306,15 +265,6 @@ def _named(folder: Path, *, regularisation: bool) -> _Folder:
     return _Folder(folder, folder.name if regularisation else "", None, regularisation)
 
 
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - ten thousand names, and a path takes ten times as long
-
-
-def _key(name: str) -> str:
-    """What two spellings of a name have in common: macOS takes accents apart, other systems do not."""
-    return (name if name.isascii() else unicodedata.normalize("NFC", name)).lower()
-
-
 def _is_image(name: str) -> bool:
     suffix = _suffix(name)
     return (suffix in file_kinds.SUFFIXES or suffix in file_kinds.UNREAD) and not file_kinds.why_passed_over(name)
@@ -323,22 +273,6 @@ def _is_image(name: str) -> bool:
 def _is_concept(name: str) -> bool:
     named = _CONCEPT.fullmatch(name) or _REGULARISATION.fullmatch(name)
     return named is not None and _suffix(name) not in CAPTION_SUFFIXES
-
-
-def _caption_names(image: str, caption_files: Set[str], by_key: Mapping[str, str]) -> list[str]:
-    """Names of the caption files that belong to `image`: `a.txt`, `a.caption`, also `a.jpg.txt`.
-
-    `by_key` finds names that differ only in case, or in how an accent is written.
-    """
-    found: list[str] = []
-    bare = image[: -len(_suffix(image)) or None]
-    for suffix in CAPTION_SUFFIXES:
-        for stem in (bare, image):
-            exact = stem + suffix
-            name = exact if exact in caption_files else by_key.get(_key(exact))
-            if name and name not in found:
-                found.append(name)
-    return found
 
 
 def _same_stems(images: Sequence[ImageEntry]) -> Iterator[str]:

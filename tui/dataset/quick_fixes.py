@@ -30,6 +30,7 @@ SETTINGS: Mapping[str, str | Mapping[str, str]] = {
         "whole": "take all lines for one text again",
         "line": "take each line for a caption, drawn in turn",
         "line+wildcards": "draw one line and one part of each {a|b} each time",
+        "first": "train on the first caption alone",
     },
     "dataset.resolution": "train at {0} × {0} px",
     "dataset.flip": "turn mirroring off",

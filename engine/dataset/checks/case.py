@@ -53,7 +53,7 @@ class Case:
     def texts(self, image: ImageEntry) -> tuple[str, ...]:
         """Every text that an image with a caption of its own is trained on, before its tags are shuffled."""
         if image.relative not in self._texts:
-            lines = caption_choice.lines_of(image.caption or "", self.settings.dataset)
+            lines = caption_choice.lines_of(image.caption or "", self.settings.dataset, apart=image.apart)
             read = caption_choice.readings(lines, self.settings.dataset, self.settings.training.seed)
             self._texts[image.relative] = tuple(dict.fromkeys(text for line in read for text in line))
         return self._texts[image.relative]

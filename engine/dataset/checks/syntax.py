@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from loratui.engine.dataset import captions, wildcards
@@ -19,28 +19,38 @@ def _written(case: Case) -> Iterator[ImageEntry]:
 
 
 def _several(case: Case) -> Iterator[Finding]:
-    """Caption files of several lines; not those in which an image generator wrote its parameters below the prompt."""
-    counts = {
-        image.relative: len(captions.lines(image.caption or ""))
-        for image in _written(case)
-        if "caption_parameters" not in found_in(image.caption or "")
-    }
-    several = {name: count for name, count in counts.items() if count > 1}
-    if not several:
-        return
-    least, most = min(several.values()), max(several.values())
-    if case.settings.dataset.caption_choice == "whole":
+    """Captions of several lines or files; not those in which an image generator wrote its parameters below the prompt."""
+    choice = case.settings.dataset.caption_choice
+    several: dict[str, int] = {}
+    apart: dict[str, int] = {}
+    for image in _written(case):
+        count = len(captions.lines(image.caption or ""))
+        if count > 1 and "caption_parameters" not in found_in(image.caption or ""):
+            (apart if image.apart else several)[image.relative] = count
+    if apart and choice != "first":
         yield Finding.of(
-            "caption_lines.whole", several, lines=_span(least, most, "line"), settings={"dataset.caption_choice": "line"}
+            "caption_lines.apart", apart, lines=_span(apart, "caption"), settings={"dataset.caption_choice": "first"}
         )
+    if choice == "first":
+        dropped = {**several, **apart}
+        every = {"dataset.caption_choice": "line"}
+        yield from some("caption_lines.first", dropped, lines=_span(dropped, "caption"), settings=every)
         return
-    back = {"dataset.caption_choice": "whole"}
-    yield Finding.of("caption_lines.drawn", several, lines=_span(least, most, "caption"), settings=back)
+    if choice == "whole":
+        yield from some(
+            "caption_lines.whole", several, lines=_span(several, "line"), settings={"dataset.caption_choice": "line"}
+        )
+        several = apart
+    else:
+        back_to = {"dataset.caption_choice": "whole"}
+        yield from some("caption_lines.drawn", several, lines=_span(several, "caption"), settings=back_to)
+        several |= apart
     yield from some("caption_lines.too_many", (name for name, count in several.items() if count > MOST_TEXTS), most=MOST_TEXTS)
 
 
-def _span(least: int, most: int, noun: str) -> str:
+def _span(counts: Mapping[str, int], noun: str) -> str:
     """`2 lines`, `2 to 5 lines`."""
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
     return (f"{number(least)} to " if least != most else "") + count(most, noun)
 
 

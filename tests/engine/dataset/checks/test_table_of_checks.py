@@ -266,6 +266,14 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[
         {"dataset__caption_choice": "line"},
         ("03.png",),
     ),
+    (
+        "caption_lines",
+        "info",
+        text("03.txt", f"{SENTENCE}\nanafox woman laughing"),
+        {"dataset__caption_choice": "first"},
+        ("03.png",),
+    ),
+    ("caption_lines", "info", text("03.2.txt", "anafox woman laughing"), {}, ("03.png",)),
     ("caption_wildcards", "warning", text("03.txt", f"{SENTENCE}, a {{red|blue}} hat"), {}, ("03.png",)),
     (
         "caption_wildcards",
