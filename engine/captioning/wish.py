@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from loratui.engine import families
+from loratui.engine.captioning.captioners import Captioner, Writes
+from loratui.engine.families.spec import Board
 from loratui.presets.schema import Settings
 
 Length = Literal["short", "usual", "long"]
@@ -15,7 +18,7 @@ LENGTHS: tuple[Length, ...] = get_args(Length)
 Subject = Literal["person", "character", "style", "thing"]
 
 MOST_VARIANTS = 3
-"""Captions of one image: the usual one, a short one and a long one."""
+"""Captions of one image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class Wish:
     hint: str = ""
     """What the person adds to the instruction."""
     variants: int = 1
+    """Captions of one image: the one of `length`, and others."""
 
     @classmethod
     def of(cls, settings: Settings, *, length: Length = "usual", hint: str = "", variants: int = 1) -> Wish:
@@ -52,6 +56,26 @@ class Wish:
             hint=" ".join(hint.split()),
             variants=variants,
         )
+
+    @property
+    def lengths(self) -> tuple[Length, ...]:
+        """The length of each caption of an image, the main one first."""
+        others = [length for length in LENGTHS if length != self.length]
+        return (self.length, *others[: self.variants - 1])
+
+    @property
+    def board(self) -> Board | None:
+        """Whose tags the base was trained on; None where it reads sentences."""
+        return next(iter(families.tag_words(self.base).values()), None)
+
+    def form(self, captioner: Captioner) -> Writes:
+        """What comes of a captioner: tags also where it follows an instruction and the base knows tags."""
+        return "tags" if captioner.instructed and self.board else captioner.writes
+
+    @property
+    def named(self) -> str:
+        """How captions call the subject: `anafox woman`."""
+        return " ".join(word for word in (self.trigger, self.class_word) if word)
 
     @property
     def digest(self) -> str:

@@ -12,12 +12,13 @@ from typing import Literal
 Style = Literal["words", "tags", "booru", "mixed", "none"]
 """`words`: sentences; `tags`: short parts between commas; `booru`: tags of the image boards; `none`: no captions."""
 
-_GLUE = frozenset(
+GLUE = frozenset(
     {
         *("a", "an", "the", "of", "in", "on", "at", "with", "is", "are", "was", "and", "or", "to", "from", "by"),
         *("his", "her", "their", "its", "wearing", "standing"),
     }
 )
+"""Small words of English sentences, which lists of tags do without."""
 _BOORU = re.compile(r"\b\d\+?(girl|boy|other)s?\b|\b[a-z]+_[a-z_]+\b|\blooking at viewer\b|(^|,)\s*(solo|anthro)\s*(,|$)")
 _LEAD = re.compile(
     r"(?:(?:an?|the)\s+)?(?:[\w-]+\s+){0,4}?(?:photo|photograph|picture|image|portrait|drawing|painting|illustration|"
@@ -67,7 +68,7 @@ def style_of_one(caption: str) -> Style:
     pieces = parts(caption)
     if not every:
         return "none"
-    glue = sum(word in _GLUE for word in every) / len(every)
+    glue = sum(word in GLUE for word in every) / len(every)
     if len(pieces) >= 3 and glue < 0.08 and len(every) / len(pieces) <= 3:
         return "tags"
     return "words" if glue >= 0.08 or len(every) / len(pieces) > 4 else "mixed"

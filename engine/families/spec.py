@@ -20,6 +20,9 @@ from loratui.presets.schema import Family
 PartName = str
 """A part by the name that diffusers gives its folder: `unet`, `transformer`, `vae`, `text_encoder_2`, `tokenizer`."""
 
+Board = Literal["image boards", "e621"]
+"""Whose tags a base was trained on; `image boards` are Danbooru and those that took its tags over."""
+
 Role = Literal["denoiser", "vae", "text_encoder", "tokenizer", "scheduler"]
 
 
@@ -171,6 +174,8 @@ class FamilySpec:
     """What of a denoiser's configuration leaves it one block of each kind, which is enough to compile them."""
     cross_attention_width: int = 0
     """Width of the text states that the layers `attn2.to_k` read, which tells LoRA files apart; 0: it has no such layers."""
+    tag_bases: Mapping[str, Board] = field(default_factory=dict)
+    """Word in a base's name -> whose tags it was trained on, in place of sentences. What is known of a base is its name alone."""
     folders: tuple[str, ...] = ()
     """Lower-case names of folders in which other programs keep this family's models."""
     bundled: Path

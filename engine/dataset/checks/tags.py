@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.dataset import caption_words
 from loratui.engine.dataset.captions import contains_trigger
 from loratui.engine.dataset.checks.case import Case, Check, some
@@ -14,34 +14,20 @@ from loratui.engine.findings import Finding
 FEWEST, MOST = 5, 20
 """Tags of a caption (Valstrix)."""
 
-_E621_BASES = frozenset({"fluffyrock", "bb95", "furry", "e621"})
-_TAG_BASES = _E621_BASES | {
-    *("pony", "illustrious", "noob", "noobai", "animagine", "anything", "anylora", "wai", "booru", "anime")
-}
-"""Words in the names of bases that know tags."""
-_NAME_WORDS = re.compile(r"bb95|e621|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-"""The words of a file's name: `waiNSFWIllustrious_v140` has wai, NSFW, Illustrious and v."""
 _BACKGROUND = caption_words.whole_words("background", "backdrop", "wall", "sky", "skies", "studio", "isolated", "snow", "snowy")
 _WATERMARK = caption_words.whole_words(
     "watermark", "watermarked", "signature", "artist name", "web address", "logo", "copyright", "copyrighted"
 )
 
 
-def name_words(model: str) -> frozenset[str]:
-    """The words that a base's own name is made of, in lower case; the folders around it say nothing of it."""
-    name = model.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
-    return frozenset(word.lower() for word in _NAME_WORDS.findall(name))
-
-
 def _style(case: Case) -> Iterator[Finding]:
-    """What is known of a base is its name alone, so nothing is claimed of what it was trained on."""
     model = case.settings.base.model or case.preset
     if not model:
         return
-    named = name_words(model) & _TAG_BASES
+    named = families.tag_words(model)
     if named and case.style == "words":
-        kind = "e621 tags" if named & _E621_BASES else "tags of the image boards"
-        yield Finding.of("tag_style.sentences", named=sorted(named), model=model, tags=kind)
+        kind = "e621 tags" if "e621" in named.values() else "tags of the image boards"
+        yield Finding.of("tag_style.sentences", named=list(named), model=model, tags=kind)
     elif case.settings.base.model and not named and case.style == "booru":
         yield Finding.of("tag_style", model=model)
 

@@ -88,6 +88,10 @@ SD15 = FamilySpec(
     pass_order=UNET_ORDER,
     fewest_layers=UNET_FEWEST_LAYERS,
     cross_attention_width=768,
+    tag_bases={
+        **dict.fromkeys(("fluffyrock", "bb95", "furry", "e621"), "e621"),
+        **dict.fromkeys(("anything", "anylora", "booru", "anime"), "image boards"),
+    },
     folders=("sd-1", "sd15"),
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.

@@ -107,6 +107,10 @@ SDXL = FamilySpec(
     pass_order=UNET_ORDER,
     fewest_layers=UNET_FEWEST_LAYERS,
     cross_attention_width=2048,
+    tag_bases={
+        **dict.fromkeys(("furry", "e621"), "e621"),
+        **dict.fromkeys(("pony", "illustrious", "noob", "noobai", "animagine", "wai", "booru", "anime"), "image boards"),
+    },
     folders=("sdxl",),
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
