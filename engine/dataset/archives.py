@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from loratui.engine import durable, words
 from loratui.engine.cleaning import clean
-from loratui.engine.dataset import decoding, file_kinds
-from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
+from loratui.engine.dataset import caption_lists, decoding, file_kinds
+from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES, LIST_SUFFIXES
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.findings import Finding
@@ -162,7 +162,7 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
         return "is encrypted"
     if entry.compress_type not in _METHODS:
         return f"is packed with {_OTHER_METHODS.get(entry.compress_type, 'a rare method')}, which is not read"
-    if suffix not in CAPTION_SUFFIXES and not decoding.is_read(suffix):
+    if suffix not in (*CAPTION_SUFFIXES, *LIST_SUFFIXES) and not decoding.is_read(suffix):
         return file_kinds.why_not_read(suffix)
     if entry.file_size > _limit(suffix):
         return f"is larger than {words.size(_limit(suffix))}"
@@ -175,6 +175,8 @@ def _place(entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _limit(suffix: str) -> int:
+    if suffix in LIST_SUFFIXES:
+        return caption_lists.MOST_BYTES
     return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else IMAGE_FILE_BYTES
 
 

@@ -42,9 +42,11 @@ class ImageEntry:
     caption_encoding: str = "utf-8"
     """How the bytes of its caption file were read: see `captions.Decoded`."""
     apart: bool = False
-    """Whether each line of its caption is a caption of its own, whatever the recipe says: they come from several files."""
+    """Whether each line of its caption is a caption of its own, whatever the recipe says: they come from several files, or from a list."""
     further: tuple[Path, ...] = ()
     """Its caption files beside `caption_path`, such as `a.2.txt`, with one caption each."""
+    caption_list: str = ""
+    """Path within the folder of the list that its caption comes from, such as `metadata.jsonl`; empty for caption files."""
 
     @property
     def modified_ns(self) -> int:

@@ -22,6 +22,9 @@ HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 CAPTION_SUFFIXES = (".txt", ".caption")
 """Endings of caption files; where an image has both, the first counts."""
 
+LIST_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+"""Endings of lists of captions; where several name an image, the first counts, behind its caption files."""
+
 HEIF_MISSING = "is HEIC: install loratui[heic] to read it, or export it as JPEG"
 
 UNREAD: Mapping[str, str] = {
@@ -51,9 +54,10 @@ NOT_TRAINED_ON: Mapping[str, str] = {
         (".npz", ".npy", ".safetensors", ".pt", ".ckpt"), "is a cache or model of a trainer; loratui makes its own"
     ),
     **dict.fromkeys(
-        (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".toml", ".yaml", ".yml"),
-        "is a list or recipe of another tool; captions are read from .txt and .caption files",
+        (*LIST_SUFFIXES, ".toml", ".yaml", ".yml"),
+        "is a recipe of another tool, or a list without captions of images that are here",
     ),
+    ".parquet": "is a Parquet table, which is not read: save it as CSV or JSON lines for its captions",
     **dict.fromkeys((".zip", *ARCHIVES), "is an archive: unpack it, or give a zip in place of the folder"),
     ".pdf": "is a document",
 }

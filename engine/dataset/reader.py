@@ -17,6 +17,7 @@ from loratui.engine.dataset.caption_reading import CaptionReader
 from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, concepts_of
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
+from loratui.engine.dataset.listed_captions import Listed
 from loratui.engine.errors import DatasetError
 from loratui.engine.findings import Finding
 
@@ -31,6 +32,8 @@ _HUB_FILES = "blobs"
 ORPHAN = "is a caption without its image"
 RESULTS = "holds what a trainer wrote, by its name: give it by itself if its images are meant"
 UNNUMBERED = "is a folder without a number: rename it to N_token, N being its repeats"
+
+_TEXTS = (CAPTION_SUFFIXES, file_kinds.LIST_SUFFIXES)
 
 _CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
 _REGULARISATION = re.compile(
@@ -63,6 +66,8 @@ class FolderReader:
         self._linked_folders: dict[tuple[int, int], str] = {}
         """Device and inode of folders outside the root -> the link by which they are read."""
         self._captions = CaptionReader(self._note)
+        self._lists: list[Path] = []
+        """Files that may be lists of captions."""
 
     def read(self) -> DatasetScan:
         """What the root holds.
@@ -85,11 +90,12 @@ class FolderReader:
         if len(wanted) > 1:
             names = tuple(map(self._relative, wanted))
             self._notes["unnumbered", ()] = dict.fromkeys(names)
-        images = tuple(sorted(self._captions.settled(self._images), key=lambda image: image.relative))
-        left_out = tuple(sorted(self._left_out, key=lambda item: item.relative))
+        listed = Listed(self.root, self._captions.settled(self._images))
+        images = tuple(sorted(listed.applied(self._lists), key=lambda image: image.relative))
+        left_out = tuple(sorted((*self._left_out, *listed.left_out), key=lambda item: item.relative))
         self._notes["same_stem", ()] = dict.fromkeys(_same_stems(images))
         notes = tuple(Finding.of(key, files, **dict(figures)) for (key, figures), files in self._notes.items() if files)
-        return DatasetScan(self.root, images, left_out, concepts_of(images), notes)
+        return DatasetScan(self.root, images, left_out, concepts_of(images), (*notes, *listed.notes))
 
     def _look_into(self, folder: Path, depth: int) -> None:
         """Reads a folder below the root if its name says what it is; else looks for such folders in it."""
@@ -175,8 +181,8 @@ class FolderReader:
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
             return "is a link that leads nowhere, or in a circle"
         if stat.S_ISREG(state.st_mode):
-            text = _suffix(path) in CAPTION_SUFFIXES and _suffix(target.name) not in CAPTION_SUFFIXES
             # Images are known by their content. Any file can be read as a text, and what is in it would be trained.
+            text = any(_suffix(path) in kind and _suffix(target.name) not in kind for kind in _TEXTS)
             return "is a link to a file that is no caption" if text and target.parent.name != _HUB_FILES else "file"
         if not stat.S_ISDIR(state.st_mode):
             return "is a link to a pipe, socket or device"
@@ -189,11 +195,15 @@ class FolderReader:
 
     def _read_files(self, folder: _Folder, names: Sequence[str]) -> None:
         caption_files = CaptionFiles(names)
+        stems = {os.path.splitext(name)[0] for name in names if _is_image(name)}  # noqa: PTH122 - as in `caption_names.suffix`
         used: set[str] = set()
         for name in names:
             if name in caption_files.names:
                 continue
             path, suffix = folder.path / name, _suffix(name)
+            if suffix in file_kinds.LIST_SUFFIXES and name[: -len(suffix)] not in stems:
+                self._lists.append(path)
+                continue
             candidates = caption_files.of(name)
             further = caption_files.further(candidates[0]) if candidates else []
             if decoding.is_read(suffix):

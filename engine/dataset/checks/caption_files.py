@@ -89,7 +89,10 @@ CHECKS = (
     Check("caption_missing", "headers", _missing),
     *(
         Check(code, "headers", noted(code))
-        for code in ("caption_empty", "caption_unreadable", "two_captions", "caption_too_long")
+        for code in (
+            *("caption_empty", "caption_unreadable", "two_captions", "caption_too_long"),
+            *("caption_list", "caption_list_differs", "caption_list_gone", "caption_list_unreadable"),
+        )
     ),
     Check("caption_encoding", "headers", _encoding),
     Check("caption_mojibake", "headers", _mixed_up),

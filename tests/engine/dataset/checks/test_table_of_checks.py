@@ -146,6 +146,12 @@ def grid(folder: Path, make: Callable[[int], Image.Image]) -> None:
         make(at).save(folder / f"{at:02d}.png")
 
 
+def in_a_list(folder: Path) -> None:
+    written = (folder / "03.txt").read_text()
+    (folder / "03.txt").unlink()
+    (folder / "metadata.csv").write_text(f'file_name,text\n03.png,"{written}"\n')
+
+
 def before_one_wall(folder: Path) -> None:
     wall = drawn(99)
 
@@ -254,6 +260,10 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[
     ),
     ("caption_empty", "warning", text("03.txt", " \n"), {}, ("03.txt",)),
     ("two_captions", "warning", text("03.caption", SENTENCE), {}, None),
+    ("caption_list", "info", in_a_list, {}, ("03.png",)),
+    ("caption_list_differs", "warning", text("metadata.csv", "file_name,text\n03.png,another"), {}, ("03.png",)),
+    ("caption_list_gone", "warning", text("metadata.csv", "file_name,text\n99.png,another"), {}, ("metadata.csv",)),
+    ("caption_list_unreadable", "warning", text("metadata.json", "{"), {}, ("metadata.json",)),
     ("caption_encoding", "warning", text("03.txt", f"{SENTENCE} caf\u00e9".encode("cp1252")), {}, ("03.txt",)),
     ("caption_encoding", "warning", text("03.txt", SENTENCE.encode("utf-16-le")), {}, ("03.txt",)),
     ("caption_mojibake", "warning", text("03.txt", f"{SENTENCE}, caf\u00c3\u00a9".encode()), {}, ("03.png",)),
