@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from loratui.engine.dataset import captions, wildcards
+from loratui.engine.dataset.contents import ImageEntry
 from loratui.presets.schema import Dataset
 
 MOST_TEXTS = 1000
@@ -23,6 +24,11 @@ def lines_of(caption: str, dataset: Dataset, *, apart: bool = False) -> tuple[st
     if dataset.caption_choice == "whole" and not apart:
         return (captions.whole(caption),)
     return tuple(captions.lines(caption)[: 1 if dataset.caption_choice == "first" else MOST_TEXTS])
+
+
+def captions_of(image: ImageEntry, dataset: Dataset) -> int:
+    """How many captions an image is trained on in turn."""
+    return len(lines_of(image.caption, dataset, apart=image.apart)) if image.caption else 1
 
 
 def readings(lines: Sequence[str], dataset: Dataset, seed: int) -> Texts:

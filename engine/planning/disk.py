@@ -51,16 +51,16 @@ def disk_of(settings: Settings, plan: Plan, lora: LoraSize) -> Disk:
         checkpoints=(settings.output.keep_checkpoints + 1) * checkpoint_bytes(settings, lora),
         outputs=files * lora.bytes,
         samples=sample_count(settings, plan) * _sample_bytes(settings),
-        cache=(plan.images + plan.regularisation_images) * cache_bytes(settings),
+        cache=cache_bytes(settings, plan.images + plan.regularisation_images, plan.captions),
         download=0 if here else families.family(settings.base.family).figures.download_bytes,
     )
 
 
-def cache_bytes(settings: Settings) -> int:
-    """What is cached for one image: its latents, and the states of its captions."""
+def cache_bytes(settings: Settings, images: int, captions: int) -> int:
+    """What is cached for so many images: their latents, and the states of all texts that their captions make."""
     known = families.family(settings.base.family).figures
-    texts = settings.dataset.caption_variants if makes_several(settings.dataset) else 1
-    return int(settings.dataset.resolution**2 * known.latent_bytes_per_px + known.text_bytes * texts)
+    texts = captions * (settings.dataset.caption_variants if makes_several(settings.dataset) else 1)
+    return int(settings.dataset.resolution**2 * known.latent_bytes_per_px * images + known.text_bytes * texts)
 
 
 def sample_count(settings: Settings, plan: Plan) -> int:

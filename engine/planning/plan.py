@@ -82,6 +82,8 @@ class Plan:
     """Repeats of each image of the scan, in its order; empty for a plan without a folder."""
     image_exposures: tuple[int, ...]
     """How often the whole run shows each of them; their sum is `image_steps`."""
+    captions: int
+    """Captions of all images, regularisation among them: more than images where several of one are drawn in turn."""
     warnings: tuple[Finding, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from loratui.engine.dataset import caption_choice
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.dataset.checks.files import image_band
 from loratui.engine.dataset.class_images import with_class_images
@@ -234,6 +235,7 @@ def _plan(
         )
         if scanned
         else (),
+        captions=sum(caption_choice.captions_of(image, recipe.settings.dataset) for image in scanned) or images,
     )
     plan = dataclasses.replace(plan, formula=formula(plan))
     return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe, plan)))

@@ -72,13 +72,14 @@ def still_needed(run: RunDirectory) -> int:
     its settings cannot be read, which its trainer reports."""
     try:
         settings = read_recipe(run.effective).settings
-        images = len(read_ledger(run.dataset).images)
+        images = read_ledger(run.dataset).images
     except (OSError, ValueError):
         return 0
     lora = size_of(settings)
     checkpoint = checkpoint_bytes(settings, lora)
     all_of_them = (settings.output.keep_checkpoints + 1) * checkpoint - bytes_in(run.checkpoints)
-    caches = max(0, images * cache_bytes(settings) - bytes_in(run.cache))
+    captions = sum(len(image.lines) or 1 for image in images)
+    caches = max(0, cache_bytes(settings, len(images), captions) - bytes_in(run.cache))
     return max(checkpoint, all_of_them) + beside_checkpoint_bytes(settings, lora) + caches
 
 

@@ -125,7 +125,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         if not editor.has_focus:
             editor.set(caption)
         unsaved = self.name_shown in edits.chosen.captions
-        there = "not saved yet" if unsaved else "as in its file"
+        there = "not saved yet" if unsaved else _written_in(image)
         state = there if caption or unsaved else "none: trained on trigger and class word"
         self.line("image-caption-title").say(
             Content.assemble(plain("Caption", "bold"), plain(f"  {state}", "$warning" if unsaved else "$muted"))
@@ -266,6 +266,13 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         if editor.text == clean_lines(self.edits.caption(self.name_shown), 100_000, 100_000):
             return
         self.model.choose(self.edits.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
+
+
+def _written_in(image: ImageEntry) -> str:
+    """Where its caption comes from; each line is a caption where several files or a list hold some."""
+    if image.caption_list:
+        return f"from {image.caption_list}{', one a line' if image.apart else ''}"
+    return f"one a line, in {text.count(len(image.further) + 1, 'file')}" if image.apart else "as in its file"
 
 
 def _without_names(message: str) -> str:

@@ -11,8 +11,10 @@ from made_images import drawn
 from loratui.engine.dataset import caption_store, prepared_copy, reader
 from loratui.engine.dataset.caption_choice import counts, readings
 from loratui.engine.dataset.inspect import inspect_folder
-from loratui.engine.dataset.ledger import final_lines
+from loratui.engine.dataset.ledger import build_ledger, final_lines
 from loratui.engine.dataset.scan import scan
+from loratui.engine.planning.recipe import build_recipe
+from loratui.engine.planning.schedule import make_plan
 from loratui.presets import load_preset, schema
 
 SETTINGS = schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
@@ -70,6 +72,15 @@ def test_each_is_drawn_by_the_seed_equally_often(tmp_path: Path) -> None:
     first = schema.replace(SETTINGS, {"dataset.caption_choice": "first"})
     assert final_lines(found, first, several_concepts=False) == (LONG,)
     assert final_lines(replace(found, caption="x\ny", apart=False), first, several_concepts=False) == ("x",)
+
+
+def test_the_ledger_counts_each_and_trains_on_them(tmp_path: Path) -> None:
+    image(tmp_path, "a.png", main=LONG, _2="anafox woman, coat")
+    found = scan(tmp_path)
+    plan = make_plan(build_recipe("demo", sets=("schedule.repeats=5", "schedule.epochs=2", "dataset.trigger=anafox")), found)
+    (row,) = build_ledger(SETTINGS, found, plan)["images"]
+    assert row["lines"] == [LONG, "anafox woman, coat"]
+    assert row["captions"] == [{"text": LONG, "planned": 5}, {"text": "anafox woman, coat", "planned": 5}]
 
 
 def test_checks_read_each_of_them(tmp_path: Path) -> None:

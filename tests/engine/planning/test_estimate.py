@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_images import drawn
 
 from loratui.engine import families
+from loratui.engine.dataset.scan import scan
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning import figures
 from loratui.engine.planning.estimate import Cost, estimate, sample_count
@@ -20,7 +22,7 @@ from loratui.engine.planning.memory_need import Facts, need
 from loratui.engine.planning.memory_plan import Fits, MemoryPlan, decide, memory_range
 from loratui.engine.planning.recipe import Recipe, build_recipe
 from loratui.engine.planning.rungs import LADDER, SWAPPED, host_gib
-from loratui.engine.planning.schedule import plan_for_counts
+from loratui.engine.planning.schedule import make_plan, plan_for_counts
 from loratui.presets import Preset, list_presets
 from loratui.presets.schema import Settings
 
@@ -350,6 +352,21 @@ def test_disk_counts_every_text_that_is_encoded(several: str) -> None:
     one, eight = cache(), cache(several)
     assert cache(several, "dataset.caption_variants=1") == one
     assert eight - one == pytest.approx(18 * 7 * 512 * 4096 * 2, abs=100)
+
+
+def test_disk_counts_captions_that_are_drawn_in_turn(tmp_path: Path) -> None:
+    drawn(1, (96, 64)).save(tmp_path / "a.png")
+    for name in ("a.txt", "a.2.txt", "a.3.txt"):
+        (tmp_path / name).write_text(f"anafox, {name}")
+
+    def of(choice: str) -> tuple[int, int]:
+        recipe = build_recipe("flux-identity-18img", sets=(f"dataset.caption_choice={choice}",))
+        plan = make_plan(recipe, scan(tmp_path))
+        return plan.captions, estimate(recipe, plan).disk.cache
+
+    (first, one), (all_of_them, three) = of("first"), of("whole")
+    assert (first, all_of_them) == (1, 3)
+    assert three - one == pytest.approx(2 * 512 * 4096 * 2, abs=100)
 
 
 def test_samples_are_counted() -> None:
