@@ -54,6 +54,14 @@ COMMANDS: dict[str, Command] = {
         "loratui check photos --preset sd15-portrait --trigger anafox",
         "loratui check photos --preset sd15-portrait --deep",
     ),
+    "captions": _command(
+        "captions",
+        "count the tags of captions, find images by tag, change many captions",
+        "loratui captions photos",
+        "loratui captions photos --having outdoors --lacking smile",
+        "loratui captions photos --lacking indoors --add outdoors --remove-implied --dry-run",
+        "loratui captions photos --pattern '(\\w+) hair' '\\1-haired' --json",
+    ),
     "plan": _command(
         "plan",
         "show repeats, epochs, steps and costs without training",

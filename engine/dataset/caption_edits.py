@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from loratui.engine.dataset import caption_words
 from loratui.engine.dataset.captions import contains_trigger, lines, normalised
+from loratui.engine.dataset.implications import Implications, same_tag
 
 
 def trigger_first(caption: str, trigger: str) -> str:
@@ -56,9 +58,9 @@ def replaced(caption: str, old: str, new: str) -> str:
 
 def without_tag(caption: str, tag: str) -> str:
     """The caption without this tag, where it stands between commas, in any case."""
-    wanted = _plain(tag)
+    wanted = same_tag(tag)
     parts = caption_words.parts(caption)
-    kept = [part for part in parts if _plain(part) != wanted]
+    kept = [part for part in parts if same_tag(part) != wanted]
     return caption if len(kept) == len(parts) else ", ".join(kept)
 
 
@@ -77,17 +79,45 @@ def with_prefix(caption: str, prefix: str) -> str:
 
 
 def with_suffix(caption: str, suffix: str) -> str:
-    """The caption with `suffix` at its end as a tag, unless it ends with it."""
+    """The caption with `suffix` at its end as a tag, unless it ends with it or has this tag."""
     suffix = suffix.strip(" ,")
-    if not suffix or re.search(r"(?<!\w)" + re.escape(suffix) + r"$", caption):
+    there = same_tag(suffix) in map(same_tag, caption_words.parts(caption))
+    if not suffix or there or re.search(r"(?<!\w)" + re.escape(suffix) + r"$", caption):
         return caption
     bare = caption.rstrip(" ,")
     return f"{bare}, {suffix}" if bare else suffix
 
 
-def frequencies(captions: Iterable[str]) -> list[tuple[str, int]]:
-    """Tags with the number of captions that hold them, the most frequent first, then by name."""
-    return sorted(caption_words.tag_counts(captions).items(), key=lambda item: (-item[1], item[0]))
+def without_implied(caption: str, implies: Implications, keep: Collection[str] = ()) -> str:
+    """The caption without tags that another of its tags implies, such as `hair` beside `red hair`; those in `keep` stay."""
+    doubled = {other for _, other in caption_words.implied(caption, implies)} - set(map(same_tag, keep))
+    kept = [part for part in caption_words.parts(caption) if same_tag(part) not in doubled]
+    return ", ".join(kept) if doubled else caption
+
+
+def with_tag_at(caption: str, tag: str, place: int) -> str:
+    """The caption with this tag of it in another place, from 1 on; without the tag it stays."""
+    parts = caption_words.parts(caption)
+    found = [part for part in parts if same_tag(part) == same_tag(tag)]
+    if not found:
+        return caption
+    others = [part for part in parts if part not in found]
+    at = max(0, place - 1)
+    moved = [*others[:at], *found, *others[at:]]
+    return caption if moved == parts else ", ".join(moved)
+
+
+def tags_sorted(caption: str, rank: Callable[[str], Any], *subject: str) -> str:
+    """The caption with its tags in the order of `rank`; those that hold a word of `subject` (trigger, class word) stay in front.
+
+    A caption in sentences stays: its commas part no tags.
+    """
+    if caption_words.style_of_one(caption) == "words":
+        return caption
+    parts = caption_words.parts(caption)
+    front = [part for part in parts if any(word and contains_trigger(part, word) for word in subject)]
+    ordered = [*front, *sorted((part for part in parts if part not in front), key=rank)]
+    return caption if ordered == parts else ", ".join(ordered)
 
 
 def changes(captions: Mapping[str, str], edit: Callable[[str], str], *, whole: bool = False) -> dict[str, str]:
@@ -102,10 +132,6 @@ def changes(captions: Mapping[str, str], edit: Callable[[str], str], *, whole: b
 def by_line(caption: str, edit: Callable[[str], str]) -> str:
     """The caption with each of its lines edited; lines of which nothing is left go."""
     return normalised("\n".join(edit(line) for line in lines(caption)))
-
-
-def _plain(tag: str) -> str:
-    return " ".join(tag.lower().replace("_", " ").split())
 
 
 def _tidy(caption: str) -> str:

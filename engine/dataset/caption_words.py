@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from loratui.engine.dataset.implications import SHIPPED, Implications, same_tag
+
 Style = Literal["words", "tags", "booru", "mixed", "none"]
 """`words`: sentences; `tags`: short parts between commas; `booru`: tags of the image boards; `none`: no captions."""
 
@@ -101,11 +103,11 @@ def tag_counts(captions: Iterable[str]) -> Counter[str]:
     return Counter(tag for caption in captions for tag in {part.lower() for part in parts(caption)})
 
 
-def implied(caption: str) -> list[tuple[str, str]]:
+def implied(caption: str, implies: Implications = SHIPPED) -> list[tuple[str, str]]:
     """Pairs of tags of which the first implies the second: `red hair` and `hair`, `german shepherd` and `dog`."""
-    tags = list(dict.fromkeys(part.lower().replace("_", " ") for part in parts(caption)))
+    tags = list(dict.fromkeys(same_tag(part) for part in parts(caption)))
     pairs = ((tag, other) for tag in tags for other in tags if tag != other)
-    return [(tag, other) for tag, other in pairs if tag.endswith(f" {other}") or other in _IMPLIES.get(tag, ())]
+    return [(tag, other) for tag, other in pairs if tag.endswith(f" {other}") or other in implies.get(tag, ())]
 
 
 def repeated(caption: str) -> list[str]:
@@ -149,26 +151,6 @@ def _one_off(word: str, wanted: str) -> bool:
     start = next((i for i, (a, b) in enumerate(zip(word, wanted, strict=False)) if a != b), min(len(word), len(wanted)))
     one, two = word[start:], wanted[start:]
     return one[1:] == two[1:] or one[1:] == two or one == two[1:] or (one[:2] == two[1::-1] and one[2:] == two[2:])
-
-
-_IMPLIES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(
-        ("german shepherd", "golden retriever", "labrador", "poodle", "husky", "corgi", "dachshund", "bulldog", "puppy"),
-        ("dog",),
-    ),
-    **dict.fromkeys(("siamese", "tabby", "maine coon", "kitten", "persian cat"), ("cat",)),
-    **dict.fromkeys(("jeans", "shorts", "leggings", "trousers"), ("pants",)),
-    **dict.fromkeys(("sneakers", "boots", "high heels", "sandals"), ("shoes", "footwear")),
-    **dict.fromkeys(("fedora", "beanie", "baseball cap", "top hat"), ("hat", "headwear")),
-    **dict.fromkeys(("hoodie", "t-shirt", "blouse", "sweater"), ("shirt", "top")),
-    **dict.fromkeys(("spread legs", "crossed legs"), ("legs",)),
-    **dict.fromkeys(("ponytail", "twintails", "braid", "bangs"), ("hair",)),
-    **dict.fromkeys(("sunglasses",), ("glasses", "eyewear")),
-    **dict.fromkeys(("grin", "smirk", "open-mouth smile"), ("smile",)),
-    **dict.fromkeys(("sword", "gun", "bow (weapon)", "axe", "spear"), ("weapon",)),
-    **dict.fromkeys(("oak", "pine tree", "palm tree"), ("tree",)),
-}
-"""Tags that imply others without ending in them (Valstrix); the ending rule finds the rest."""
 
 
 @cache

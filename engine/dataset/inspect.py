@@ -11,6 +11,7 @@ from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
 from loratui.engine.dataset.facts import ImageFacts
+from loratui.engine.dataset.implications import SHIPPED, Implications
 from loratui.engine.dataset.ledger import final_caption
 from loratui.engine.dataset.scan import DatasetScan, decoded, read_folder, without
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
@@ -51,6 +52,7 @@ def inspect_folder(
     deep: bool = False,
     tokenizer: TokenCounter = ESTIMATE,
     detector: str = "",
+    implies: Implications = SHIPPED,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Inspection:
@@ -61,11 +63,16 @@ def inspect_folder(
     """
     found = read_folder(folder)
     if not deep:
-        return inspect_scan(found, settings, preset=preset, tokenizer=tokenizer)
+        return inspect_scan(found, settings, preset=preset, tokenizer=tokenizer, implies=implies)
     resolution = settings.dataset.resolution
     measured = measure_all(found.images, resolution, detector=detector, progress=progress, cancelled=cancelled)
     inspected = inspect_scan(
-        without(found, dict(measured.damaged)), settings, preset=preset, tokenizer=tokenizer, facts=measured.facts
+        without(found, dict(measured.damaged)),
+        settings,
+        preset=preset,
+        tokenizer=tokenizer,
+        facts=measured.facts,
+        implies=implies,
     )
     findings = inspected.findings
     if measured.failure:
@@ -81,6 +88,7 @@ def inspect_scan(
     tokenizer: TokenCounter = ESTIMATE,
     facts: Mapping[str, ImageFacts] | None = None,
     copies: tuple[tuple[str, ...], ...] | None = None,
+    implies: Implications = SHIPPED,
     decode_budget_s: float = 10.0,
 ) -> Inspection:
     """Every finding of a folder that was read: `check`, the app, `plan` and every start ask here, so that they say the same.
@@ -98,7 +106,7 @@ def inspect_scan(
         guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
         settings = schema.replace(settings, {"dataset.trigger": guess})
     groups = similar.copies(found.images) if copies is None else copies
-    case = Case(found, settings, preset, groups, facts or None, tokenizer, guess=guess)
+    case = Case(found, settings, preset, groups, facts or None, tokenizer, guess=guess, implies=implies)
     checked = run_checks(case)
     of_the_zip = archives.findings(archives.left_out_of(found.root))
     findings = tuple(worst_first((*checked.findings, *of_the_zip)))

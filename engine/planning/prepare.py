@@ -9,6 +9,7 @@ from pathlib import Path
 from loratui.engine.dataset import archives
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.held_out import with_held_out
+from loratui.engine.dataset.implications import implications
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
@@ -64,6 +65,7 @@ def prepare(
         preset=recipe.preset,
         tokenizer=token_counter(recipe.settings),
         facts=facts,
+        implies=implications(home)[0],
         decode_budget_s=decode_budget_s,
     )
     here = machine or accelerator()

@@ -19,6 +19,7 @@ from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
+    from loratui.engine.dataset.implications import Implications
     from loratui.engine.dataset.inspect import Inspection
     from loratui.engine.findings import Finding
     from loratui.engine.planning.plan import Plan
@@ -72,6 +73,7 @@ def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:
         preset=args.preset or "",
         deep=args.deep or args.faces,
         detector=_detector(download=args.faces),
+        implies=own_implications(),
         tokenizer=token_counter(settings),
         progress=Progress() if args.deep or args.faces else None,
     )
@@ -98,6 +100,17 @@ def _detector(*, download: bool) -> str:
         if download:
             say(sys.stderr, f"No face check: {error}")
         return ""
+
+
+def own_implications() -> Implications:
+    """Which tags imply which others, with the person's own; a file that cannot be used is reported on stderr."""
+    from loratui.engine.dataset.implications import implications
+    from loratui.engine.runs.directory import loratui_home
+
+    implies, problem = implications(loratui_home(usable=False))
+    if problem:
+        say(sys.stderr, clean(problem))
+    return implies
 
 
 def _plan(found: Inspection) -> Plan | None:

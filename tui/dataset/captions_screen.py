@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -12,16 +13,16 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
-from loratui.engine.dataset.caption_edits import frequencies
+from loratui.engine.errors import UsageError
 from loratui.tui import text
-from loratui.tui.dataset.bulk_edits import BULK_EDITS, BulkEdit, changed_captions, why_nothing
+from loratui.tui.dataset.bulk_edits import BULK_EDITS, Around, BulkEdit, changed_captions, why_nothing
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
-from loratui.tui.terminal import clean
+from loratui.tui.dataset.tag_list import TagFilter, TagList
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
@@ -29,19 +30,36 @@ if TYPE_CHECKING:
     from loratui.presets.schema import Settings
     from loratui.tui.dataset.edits import DatasetEdits
 
-_MOST_TAGS = 500
 _SAMPLES = 4
 _TYPING_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks for: a change, its texts, and the captions that it is made to."""
+
+    edit: BulkEdit
+    typed: tuple[str, str]
+    filter: TagFilter
+
+
+@dataclass
+class Counted(Message):
+    """The tags of the captions as they are now."""
+
+    edits: DatasetEdits
+    around: Around
 
 
 @dataclass
 class WorkedOut(Message):
     """What a change would make of the captions."""
 
-    edit: BulkEdit
-    typed: tuple[str, str]
+    asked: Asked
     edits: DatasetEdits
     would: Mapping[str, str]
+    after: DatasetEdits
+    """The choices with that change made."""
     why: str
     """Why nothing would change; empty if something would."""
 
@@ -54,34 +72,34 @@ class CaptionsScreen(DatasetPart):
     DEFAULT_CSS = """
     CaptionsScreen #bulk-body { height: 1fr; }
     CaptionsScreen #bulk-left { width: 32; padding: 0 1; }
-    CaptionsScreen #bulk-edits { height: auto; border: none; padding: 0; background: $background; }
-    CaptionsScreen #tags-title { height: 1; margin-top: 1; color: $muted; }
-    CaptionsScreen #tags { height: 1fr; border: none; padding: 0; background: $background;
-        text-wrap: nowrap; text-overflow: ellipsis; }
+    CaptionsScreen #bulk-edits { height: auto; max-height: 50%; border: none; padding: 0; background: $background;
+        scrollbar-size-vertical: 1; }
     CaptionsScreen #bulk-right { width: 1fr; padding: 0 1; border-left: solid $border-blurred; }
     CaptionsScreen #bulk-help { height: auto; color: $muted; margin-bottom: 1; }
     CaptionsScreen #bulk-count { height: auto; margin: 1 0; }
     CaptionsScreen #bulk-scroll { height: 1fr; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, model: DatasetModel) -> None:
+    def __init__(self, model: DatasetModel, show_images: Callable[[Sequence[str], str], None]) -> None:
+        """`show_images` shows some images as tiles, and says which."""
         super().__init__(model)
-        self._would: Mapping[str, str] = {}
-        """What the change that is shown would make of captions."""
-        self._would_of: tuple[BulkEdit, tuple[str, str]] | None = None
-        """What that was worked out of; None while the captions are others by now."""
-        self._wanted: tuple[BulkEdit, tuple[str, str]] | None = None
+        self._show_images = show_images
+        self._around: Around | None = None
+        """The captions as counted; None while they are others by now."""
+        self._worked_out: WorkedOut | None = None
+        """What the change that is shown would make of captions; None while they are others by now."""
+        self._wanted: Asked | None = None
         """What is to be made as soon as it is worked out."""
-        self._tag_names: list[str] = []
         self._typing: Timer | None = None
+        self._told = False
+        """Whether the person knows what is wrong with their own table of implied tags."""
 
     def body(self) -> ComposeResult:
         """Changes, tags, fields, preview."""
         with Horizontal(id="bulk-body"):
             with Vertical(id="bulk-left"):
                 yield OptionList(*[Option(plain(edit.title), id=edit.id) for edit in BULK_EDITS], id="bulk-edits", markup=False)
-                yield Line("captions with each tag", id="tags-title")
-                yield OptionList(id="tags", markup=False)
+                yield TagList()
             with Vertical(id="bulk-right"):
                 yield Line(id="bulk-help")
                 yield Field("first", "", "", quiet=True)
@@ -94,8 +112,16 @@ class CaptionsScreen(DatasetPart):
         changes = self.query_one("#bulk-edits", OptionList)
         changes.highlighted = 0
         changes.focus()
-        self._fill_tags()
         self._show_edit()
+        self.edits_changed()
+
+    @property
+    def _tags(self) -> TagList:
+        return self.query_one(TagList)
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self._edit, self._typed, self._tags.filter)
 
     @property
     def _edit(self) -> BulkEdit:
@@ -107,17 +133,32 @@ class CaptionsScreen(DatasetPart):
         return first.text, second.text
 
     def edits_changed(self) -> None:
-        self._fill_tags()
-        self._preview()
+        self._around = self._worked_out = None
+        self._count(self.model.settings, self.edits, self.loratui.home)
 
-    def _fill_tags(self) -> None:
-        counted = frequencies(self.edits.captions().values())[:_MOST_TAGS]
-        self._tag_names = [tag for tag, _ in counted]
-        tags = self.query_one("#tags", OptionList)
-        at = tags.highlighted
-        tags.clear_options()
-        tags.add_options([Option(plain(f"{count:>4}  {clean(tag, 60)}")) for tag, count in counted])
-        tags.highlighted = min(at or 0, len(counted) - 1) if counted else None
+    @work(thread=True, exclusive=True, group="count", description="count the tags")
+    def _count(self, settings: Settings, edits: DatasetEdits, home: Path) -> None:
+        from loratui.engine.dataset.implications import implications
+
+        implies, problem = implications(home)
+        around = Around(settings, edits.captions(), implies, problem)
+        assert around.tags is not None  # worked out here rather than where it is shown
+        if not get_current_worker().is_cancelled:
+            self.post_message(Counted(edits, around))
+
+    def on_counted(self, message: Counted) -> None:
+        """Shows the tags, unless the captions are others by now."""
+        if self._is_now(message.edits):
+            if message.around.problem and not self._told:
+                self._told = True
+                self.loratui.tell(message.around.problem, "warning")
+            self._around = message.around
+            self._tags.show(message.around.tags)
+            self._preview()
+
+    def _is_now(self, edits: DatasetEdits) -> bool:
+        # The deep check makes new preparations all the time; only captions and images matter here.
+        return edits.chosen is self.edits.chosen and edits.scan is self.edits.scan
 
     def _show_edit(self) -> None:
         edit = self._edit
@@ -129,41 +170,49 @@ class CaptionsScreen(DatasetPart):
         self._preview()
 
     def _preview(self) -> None:
-        self._would_of = None
-        self._work_out(self._edit, self._typed, self.loratui.draft.named().settings, self.edits)
+        self._worked_out = None
+        if self._around is not None:
+            self._work_out(self._asked, self._around, self.edits)
 
     @work(thread=True, exclusive=True, group="preview", description="work out a change of all captions")
-    def _work_out(self, edit: BulkEdit, typed: tuple[str, str], settings: Settings, edits: DatasetEdits) -> None:
-        would = changed_captions(edit, typed, settings, edits)
-        why = "" if would else why_nothing(edit, typed, settings, edits)
+    def _work_out(self, asked: Asked, around: Around, edits: DatasetEdits) -> None:
+        would: Mapping[str, str] = {}
+        try:
+            images = around.tags.chosen(asked.filter.having, asked.filter.lacking)
+            would = changed_captions(asked.edit, asked.typed, around, images)
+            why = "" if would else why_nothing(asked.edit, asked.typed, around)
+        except UsageError as error:
+            why = str(error)
+        after = edits.with_captions(f"{asked.edit.title} in {text.count(len(would), 'caption')}", would)
+        assert after.edited is not None  # worked out here rather than where it is shown
         if not get_current_worker().is_cancelled:
-            self.post_message(WorkedOut(edit, typed, edits, would, why))
+            self.post_message(WorkedOut(asked, edits, would, after, why))
 
     def on_worked_out(self, message: WorkedOut) -> None:
         """Shows what would change, unless something else is asked by now; then makes it, if that was asked."""
-        asked = (message.edit, message.typed)
-        # The deep check makes new preparations all the time; only captions and images matter here.
-        same_captions = message.edits.chosen is self.edits.chosen and message.edits.scan is self.edits.scan
-        if asked != (self._edit, self._typed) or not same_captions:
+        if message.asked != self._asked or not self._is_now(message.edits) or self._around is None:
             return
-        self._would, self._would_of = message.would, asked
-        total = len(self.edits.captions())
-        if self._would:
-            words = plain(f"{len(self._would)} of {text.count(total, 'caption')} would change:", "bold")
+        self._worked_out = message
+        chosen = len(self._around.tags.chosen(message.asked.filter.having, message.asked.filter.lacking))
+        of = f"of {text.count(chosen, 'caption')} {message.asked.filter.words()}".rstrip()
+        if message.would:
+            words = plain(f"{text.number(len(message.would))} {of} would change:", "bold")
+        elif message.asked.filter:
+            words = plain(f"{message.why} ({text.number(chosen)} {message.asked.filter.words()})", "$muted")
         else:
             words = plain(message.why, "$muted")
         self.line("bulk-count").say(words)
-        self.line("bulk-preview").say(Content("\n").join(list(self._samples())))
+        self.line("bulk-preview").say(Content("\n").join(list(self._samples(message.would))))
         self.refresh_bindings()
-        if self._wanted == asked:
-            self._make()
+        if self._wanted == message.asked:
+            self._make(message)
 
-    def _samples(self) -> Iterator[Content]:
-        for name in list(self._would)[:_SAMPLES]:
+    def _samples(self, would: Mapping[str, str]) -> Iterator[Content]:
+        for name in list(would)[:_SAMPLES]:
             yield plain(name, "$muted")
-            yield from difference(self.edits.caption(name), self._would[name])
-        if len(self._would) > _SAMPLES:
-            yield plain(f"and {text.number(len(self._would) - _SAMPLES)} more", "$muted")
+            yield from difference(self.edits.caption(name), would[name])
+        if len(would) > _SAMPLES:
+            yield plain(f"and {text.number(len(would) - _SAMPLES)} more", "$muted")
 
     # Keys
 
@@ -171,27 +220,67 @@ class CaptionsScreen(DatasetPart):
     def can_apply(self) -> bool:
         """Whether the change that is shown would change something, or needs a text first."""
         # What was just typed is not worked out yet: over a slow link enter comes in one bunch with it.
-        unknown = self._would_of != (self._edit, self._typed)
-        return unknown or bool(self._would) or self._next_field() is not None
+        known = self._worked_out
+        if self._tags.tag:
+            return False  # enter takes the tag
+        return known is None or known.asked != self._asked or bool(known.would) or self._next_field() is not None
+
+    @property
+    def at_lists(self) -> bool:
+        """Whether letters are keys rather than text."""
+        return not isinstance(self.focused, Input)
+
+    @property
+    def tag_here(self) -> bool:
+        """Whether a tag is under the highlight."""
+        return bool(self._tags.tag)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether only some captions are meant."""
+        return self.at_lists and bool(self._tags.filter)
+
+    def action_turn_tag(self) -> None:
+        self._tags.turn()
+
+    def action_order_tags(self) -> None:
+        self._tags.next_order()
+
+    def action_find_tag(self) -> None:
+        self._tags.search()
+
+    def action_all_captions(self) -> None:
+        self._tags.clear()
+
+    def action_show_tagged(self) -> None:
+        """Back to the dataset step, with the images whose captions are meant."""
+        if self._around is not None:
+            wanted = self._tags.filter
+            names = self._around.tags.chosen(wanted.having, wanted.lacking)
+            if names:
+                words = f"Only {text.count(len(names), 'image')} {wanted.words()}".rstrip()
+                self._show_images(names, f"{words}; esc shows all again.")
+                self.dismiss()
+
+    def on_tag_list_filtered(self) -> None:
+        self._preview()
+        self.refresh_bindings()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         if event.option_list.id == "bulk-edits":
             self._show_edit()
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A tag goes into the field; a change is made, or asks for its text."""
-        if event.option_list.id == "tags":
-            self._take_tag(self._tag_names[event.option_index])
-        else:
-            self.action_next()
+    def on_option_list_option_selected(self) -> None:
+        self.action_next()
 
-    def _take_tag(self, tag: str) -> None:
+    def on_tag_list_taken(self, message: TagList.Taken) -> None:
+        """The tag goes into the first field of the change."""
         changes = self.query_one("#bulk-edits", OptionList)
         if not self._edit.asks:
             changes.highlighted = next(at for at, edit in enumerate(BULK_EDITS) if edit.tags)
         self._show_edit()
         first = next(iter(self.query(Field)))
-        first.set(tag)
+        first.set(message.tag)
         first.enter()
         self._preview()
 
@@ -211,18 +300,19 @@ class CaptionsScreen(DatasetPart):
         if following is not None:
             following.enter()
             return
-        self._wanted = (self._edit, self._typed)
-        if self._would_of == self._wanted:
-            self._make()
+        self._wanted = self._asked
+        if self._worked_out is not None and self._worked_out.asked == self._wanted:
+            self._make(self._worked_out)
         else:
             self._preview()
 
-    def _make(self) -> None:
+    def _make(self, wanted: WorkedOut) -> None:
         self._wanted = None
-        if not self._would:
+        if not wanted.would:
             return
-        count = text.count(len(self._would), "caption")
-        self.model.choose(self.edits.with_captions(f"{self._edit.title} in {count}", self._would))
+        count = text.count(len(wanted.would), "caption")
+        same = wanted.edits is self.edits
+        self.model.choose(wanted.after if same else self.edits.with_captions(wanted.after.past[-1][0], wanted.would))
         self.loratui.tell(f"{count} changed here. s saves them to their files; u undoes it.")
         self.query_one("#bulk-edits", OptionList).focus()
 

@@ -95,13 +95,14 @@ def read_folder(typed: str, kept: str, home: Path) -> FolderRead:
     return FolderRead(typed, edits)
 
 
-def judge(edits: DatasetEdits, recipe: Recipe) -> Judged:
+def judge(edits: DatasetEdits, recipe: Recipe, home: Path) -> Judged:
     """Runs the checks."""
+    from loratui.engine.dataset.implications import implications
     from loratui.engine.planning.preflight import token_counter
     from loratui.tui.dataset.judging import judge
 
     began = time.monotonic()
-    return Judged(judge(edits, recipe, token_counter(recipe.settings)), time.monotonic() - began)
+    return Judged(judge(edits, recipe, token_counter(recipe.settings), implications(home)[0]), time.monotonic() - began)
 
 
 def measure(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loratui.engine.dataset import caption_choice, tokens
+from loratui.engine.dataset.implications import SHIPPED, Implications
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.ledger import final_lines
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -73,7 +74,7 @@ class Judgement:
         return sum(f.severity == severity and not done for f, done in zip(self.findings, self.fixed, strict=True))
 
 
-def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judgement:
+def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter, implies: Implications = SHIPPED) -> Judgement:
     """Makes every check that can be made. Meant for a thread: a large set takes a while."""
     named = with_folder_names(recipe, prepared.edited)
     checked = inspect_scan(
@@ -83,6 +84,7 @@ def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judg
         tokenizer=counter,
         facts=prepared.facts,
         copies=prepared.same_bytes,
+        implies=implies,
         decode_budget_s=DECODE_BUDGET_S,
     )
     settings = checked.case.settings

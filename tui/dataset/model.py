@@ -226,7 +226,7 @@ class DatasetModel:
             return
         self._judge_runs, self._judge_again = True, False
         self._judged_at = time.monotonic()
-        self._start("judge", "check the images", partial(jobs.judge, edits, recipe))
+        self._start("judge", "check the images", partial(jobs.judge, edits, recipe, self._home))
 
     def judged(self, message: jobs.Judged) -> None:
         """Takes the findings in, and checks again if something was chosen meanwhile."""

@@ -347,11 +347,14 @@ class DatasetScreen(StepScreen):
         topic, edits = self.query_one(TopicList).topic, self.model.edits
         if topic is None or edits is None or not edits.names.keys() & set(topic.files):
             return
-        self._tiles.only(topic.files)
+        self._show_only(topic.files, "Only the images of this finding; esc shows all again.")
+
+    def _show_only(self, names: Sequence[str], words: str) -> None:
+        self._tiles.only(names)
         self._edits_changed()
         self.add_class("-images")
         self.call_after_refresh(self._tiles.focus)
-        self._form.say("Only the images of this finding; esc shows all again.")
+        self._form.say(words)
 
     def action_mend(self) -> None:
         topic = self.query_one(TopicList).topic
@@ -407,7 +410,7 @@ class DatasetScreen(StepScreen):
     def action_captions(self) -> None:
         from loratui.tui.dataset.captions_screen import CaptionsScreen
 
-        self.app.push_screen(CaptionsScreen(self.model))
+        self.app.push_screen(CaptionsScreen(self.model, self._show_only))
 
     def action_changes(self) -> None:
         from loratui.tui.dataset.changes_screen import ChangesScreen

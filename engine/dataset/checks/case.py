@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from loratui.engine.dataset import caption_choice, caption_words, captions
 from loratui.engine.dataset.facts import ImageFacts
+from loratui.engine.dataset.implications import SHIPPED, Implications
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
 from loratui.engine.findings import Finding
@@ -34,6 +35,8 @@ class Case:
     """What `texts` worked out."""
     guess: str = ""
     """The trigger in `settings`, where nobody gave it: the one uncommon word that all captions share."""
+    implies: Implications = field(default_factory=lambda: SHIPPED)
+    """Which tags imply which others."""
 
     @property
     def trigger(self) -> str:

@@ -50,7 +50,10 @@ def _few(case: Case) -> Iterator[Finding]:
 
 
 def _implied(case: Case) -> Iterator[Finding]:
-    pairs = {i.relative: [pair for text in case.texts(i) for pair in caption_words.implied(text)] for i in case.captioned}
+    pairs = {
+        i.relative: [pair for text in case.texts(i) for pair in caption_words.implied(text, case.implies)]
+        for i in case.captioned
+    }
     doubled = {name: own for name, own in pairs.items() if own}
     shown = [f"{tag} and {other}" for tag, other in dict.fromkeys(pair for own in doubled.values() for pair in own)]
     return some("implied_tags", doubled, pairs=shown)

@@ -14,7 +14,7 @@ from loratui.engine.dataset.caption_syntax import SYNTAXES, filled_in, without_p
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import scan
 from loratui.presets import load_preset, schema
-from loratui.tui.dataset.bulk_edits import BULK_EDITS, changed_captions
+from loratui.tui.dataset.bulk_edits import BULK_EDITS, Around, changed_captions
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.quick_fixes import fix_for
 
@@ -165,7 +165,9 @@ def test_lines_can_be_joined_and_the_choice_taken_back(tmp_path: Path) -> None:
     (folder / "03.txt").write_text("a photo of anafox woman\nin a park")
     prepared = DatasetEdits(str(folder), scan(folder))
     join = next(edit for edit in BULK_EDITS if edit.id == "join")
-    assert changed_captions(join, ("", ""), SETTINGS, prepared) == {"03.png": "a photo of anafox woman in a park"}
+    assert changed_captions(join, ("", ""), Around(SETTINGS, prepared.captions())) == {
+        "03.png": "a photo of anafox woman in a park"
+    }
     by_line = schema.replace(SETTINGS, {"dataset.caption_choice": "line"})
     (note,) = (f for f in inspect_folder(folder, by_line).findings if f.code == "caption_lines")
     back = fix_for(note, prepared, by_line)

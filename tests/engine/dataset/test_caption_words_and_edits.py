@@ -15,6 +15,9 @@ from loratui.engine import limits
 from loratui.engine.dataset import caption_edits as edits
 from loratui.engine.dataset import caption_words, tokens
 from loratui.engine.dataset.captions import contains_trigger
+from loratui.engine.dataset.implications import SHIPPED as IMPLIES
+from loratui.engine.dataset.implications import same_tag
+from loratui.engine.dataset.tag_table import TagTable
 from loratui.presets import SHIPPED, load_preset
 
 CAPTIONS = st.text(st.sampled_from("ab xofn,_'éß\U0001f98a1 -[](){}\\/"), max_size=60)
@@ -85,6 +88,15 @@ def test_the_class_word_follows_afterwards(caption: str) -> None:
         (lambda c: edits.with_suffix(c, "red background"), "anafox, ", "anafox, red background"),
         (lambda c: edits.with_suffix(c, "red background"), "anafox, red background", "anafox, red background"),
         (lambda c: edits.with_suffix(c, "x"), "", "x"),
+        (lambda c: edits.with_suffix(c, "long hair"), "Long_Hair, smile", "Long_Hair, smile"),
+        (lambda c: edits.without_implied(c, IMPLIES), "corgi, dog, red hair, hair", "corgi, red hair"),
+        (lambda c: edits.without_implied(c, IMPLIES, ("dog",)), "corgi, dog", "corgi, dog"),
+        (lambda c: edits.without_implied(c, IMPLIES), "a ,b", "a ,b"),
+        (lambda c: edits.with_tag_at(c, "smile", 2), "anafox, woman, Smile, hat", "anafox, Smile, woman, hat"),
+        (lambda c: edits.with_tag_at(c, "smile", 99), "smile, hat", "hat, smile"),
+        (lambda c: edits.with_tag_at(c, "smile", 1), "a ,b", "a ,b"),
+        (lambda c: edits.tags_sorted(c, len, "anafox", "woman"), "anafox, abc, woman, x", "anafox, woman, x, abc"),
+        (lambda c: edits.tags_sorted(c, len, "anafox"), "a woman in the park, x", "a woman in the park, x"),
     ],
 )
 def test_bulk_edits(edit: object, caption: str, wanted: str) -> None:
@@ -96,7 +108,9 @@ def test_prefix_and_suffix_are_added_once(caption: str, words: str) -> None:
     for edit in (edits.with_prefix, edits.with_suffix):
         once = edit(caption, words)
         assert edit(once, words) == once
-        assert words.strip(" ,") in once
+        assert words.strip(" ,") in once or edit is edits.with_suffix
+    added = {same_tag(part) for part in caption_words.parts(edits.with_suffix(caption, words))}
+    assert added >= {same_tag(part) for part in caption_words.parts(words.strip(" ,"))}
 
 
 @given(CAPTIONS, CAPTIONS)
@@ -112,7 +126,7 @@ def test_what_a_caption_calls_the_image_may_stand_before_the_trigger(word: str) 
 
 def test_frequencies_and_changes() -> None:
     captions = {"a": "anafox, smile", "b": "anafox, Smile, smile", "c": "dog"}
-    assert edits.frequencies(captions.values()) == [("anafox", 2), ("smile", 2), ("dog", 1)]
+    assert TagTable.of(captions).rows() == [("anafox", 2), ("smile", 2), ("dog", 1)]
     assert edits.changes(captions, lambda c: edits.without_tag(c, "smile")) == {"a": "anafox", "b": "anafox"}
 
 

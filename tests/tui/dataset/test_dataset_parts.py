@@ -169,7 +169,7 @@ async def test_all_captions_change_at_once_after_a_preview(home: Path, photos: P
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await in_the_tiles(pilot)
         await pilot.press("c")
-        await shows(pilot, "put the trigger first", "No caption would change", "captions with each tag", "smiling")
+        await shows(pilot, "put the trigger first", "No caption would change", "tags, most frequent first", "smiling")
         await pilot.press("down", "down", "enter")
         await shows(pilot, "Type the text; the preview follows")
         await type_text(pilot, "smiling")
@@ -217,6 +217,41 @@ async def test_words_are_added_in_front_and_at_the_end(home: Path, photos: Path,
         await waits(pilot, lambda: screen.model.edits is not None and screen.model.edits.unsaved == 12)
         assert screen.model.edits is not None
         assert expected in screen.model.edits.caption("00.png")
+
+
+async def test_tags_say_which_captions_a_change_is_made_to(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
+        screen = await in_the_tiles(pilot)
+        await pilot.press("c", "tab")
+        await shows(pilot, "tags, most frequent first", "space with/without")
+        await pilot.press("slash")
+        await type_text(pilot, "smil")
+        await pilot.press("enter", "space")
+        await shows(pilot, "+   8  smiling")
+        await pilot.press("shift+tab", "shift+tab", *["down"] * 5, "enter")
+        await type_text(pilot, "happy")
+        await shows(pilot, "8 of 8 captions with smiling would change:")
+        await pilot.press("enter")
+        await shows(pilot, "8 captions changed here")
+        await pilot.press("tab", "tab", "space")
+        await shows(pilot, "−   8  smiling", "4 of 4 captions without smiling would change:")
+        await pilot.press("o", "o")
+        await shows(pilot, "tags, by name")
+        await pilot.press("g")
+        await shows(pilot, "Only 4 images without smiling")
+        assert len(screen._tiles.names) == 4
+        await pilot.press("escape")
+        await waits(pilot, lambda: len(screen._tiles.names) == 12)
+
+
+async def test_a_pattern_that_is_none_is_told_before_it_is_made(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
+        await in_the_tiles(pilot)
+        await pilot.press("c", *["down"] * 9, "enter")
+        await type_text(pilot, "(smil")
+        await shows(pilot, "This is no regular expression: missing )")
+        await type_text(pilot, "ing)")
+        await shows(pilot, "8 of 12 captions would change:")
 
 
 async def test_going_on_asks_what_becomes_of_unsaved_captions(home: Path, photos: Path) -> None:

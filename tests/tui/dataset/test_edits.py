@@ -15,7 +15,7 @@ from loratui.engine.dataset.scan import scan
 from loratui.engine.findings import Finding
 from loratui.engine.planning.preflight import token_counter
 from loratui.presets import load_preset, schema
-from loratui.tui.dataset.bulk_edits import BULK_EDITS, changed_captions, why_nothing
+from loratui.tui.dataset.bulk_edits import BULK_EDITS, Around, changed_captions, why_nothing
 from loratui.tui.dataset.edits import MOST_KEPT, DatasetEdits
 from loratui.tui.dataset.image_marks import dimmed_outside, mirrored, tile_label, trained_part
 from loratui.tui.dataset.judging import as_trained
@@ -139,9 +139,10 @@ def test_findings_of_settings_are_fixed_by_one_key(prepared: DatasetEdits) -> No
 
 
 def test_every_bulk_edit_says_why_it_would_change_nothing(prepared: DatasetEdits) -> None:
+    around = Around(SETTINGS, prepared.captions())
     for edit in BULK_EDITS:
-        assert changed_captions(edit, ("", ""), SETTINGS, prepared) == {}
-        assert why_nothing(edit, ("", ""), SETTINGS, prepared)
+        assert changed_captions(edit, ("", ""), around) == {}
+        assert why_nothing(edit, ("", ""), around)
 
 
 def test_what_is_shown_as_trained_is_an_order_that_the_trainer_draws(prepared: DatasetEdits) -> None:
