@@ -146,6 +146,17 @@ class Dataset:
         "images that are not trained on, so the loss on them shows what the LoRA learnt and when it overtrains: their paths within "
         "the folder, or auto, 1 of 10 from 12 images on; empty: none",
     )
+    masks: Literal["off", "folder", "alpha"] = key(
+        "off",
+        "where the masks come from that weight the loss: off, none; folder, files of the same name in a folder masks, or "
+        "NAME-masklabel.png and NAME_mask.png beside the image; alpha, the image's transparency",
+    )
+    mask_outside: float = key(
+        0.1,
+        "weight of what a mask leaves out, beside 1 for what it marks; 0: it adds nothing to the loss, 1: the mask changes nothing",
+        low=0.0,
+        high=1.0,
+    )
     subject: Literal["person", "character", "style", "thing"] = key("person", "what the images teach")
     images_wanted: tuple[int, int] = key((10, 50), "fewest and most images that the recipe works with")
     images_ideal: int = key(0, "best number of images for the recipe; 0: not stated", low=0, high=100_000)

@@ -14,6 +14,18 @@ from loratui.presets.schema import Dataset
 
 
 @dataclass(frozen=True)
+class MaskFile:
+    """A file that says which parts of an image matter."""
+
+    path: Path
+    width: int
+    """px, after rotation by EXIF; so is `height`."""
+    height: int
+    problem: str = ""
+    """Why it cannot be read; continues its name to a sentence."""
+
+
+@dataclass(frozen=True)
 class ImageEntry:
     """One image to train on."""
 
@@ -47,6 +59,8 @@ class ImageEntry:
     """Its caption files beside `caption_path`, such as `a.2.txt`, with one caption each."""
     caption_list: str = ""
     """Path within the folder of the list that its caption comes from, such as `metadata.jsonl`; empty for caption files."""
+    mask: MaskFile | None = None
+    """The file with its mask (`mask_files`), whether the recipe uses it or not."""
 
     @property
     def modified_ns(self) -> int:

@@ -114,6 +114,11 @@ _Answer = tuple[str, ImageFacts | str]
 """Relative path, and the facts or why there are none."""
 
 
+def _request(image: ImageEntry) -> dict[str, str]:
+    mask = image.mask
+    return {"path": str(image.path), "mask": str(mask.path) if mask and not mask.problem else ""}
+
+
 def _is_large(image: ImageEntry) -> bool:
     return image.width * image.height > (LARGE_JPEG_PIXELS if image.format == "JPEG" else LARGE_PIXELS)
 
@@ -148,7 +153,7 @@ class _Hand:
         while len(self._sent) < _AHEAD and (image := self._pending()) is not None:
             self._sent.append(image)
             if self._process.runs:
-                self._process.ask(str(image.path))
+                self._process.ask(_request(image))
         if not self._sent:
             return False
         if not self._process.runs:
@@ -178,7 +183,7 @@ class _Hand:
         try:
             self._process.begin()
             for image in self._sent:
-                self._process.ask(str(image.path))
+                self._process.ask(_request(image))
         except (Cancelled, JobDied) as error:
             self.failure = error.why if isinstance(error, JobDied) else ""
             while self._sent:  # another process may be luckier

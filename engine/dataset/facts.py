@@ -81,6 +81,8 @@ class ImageFacts:
     """Name of an embedded colour profile other than sRGB; empty otherwise."""
     faces: tuple[Face, ...] | None = None
     """None where no detector looked."""
+    marked: float | None = None
+    """Share of the image that its mask file marks; None without a mask that can be read."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for one JSON line."""

@@ -66,7 +66,8 @@ NOT_TRAINED_ON: Mapping[str, str] = {
 OTHER = "is not an image or caption"
 HIDDEN = "is hidden"
 SYSTEM = "belongs to the operating system"
-MASK = "is a mask of OneTrainer, not an image"
+MASK = "is a mask, not an image"
+MASKS = "holds masks, by its name: give it by itself if its images are meant"
 PROMPTS = "is no caption, by its name"
 
 _OWN = re.compile(r"\.loratui-.*|\.captions-before|\.preparing-.*|\.caption-.*")
@@ -152,4 +153,4 @@ def told_by_content(head: bytes) -> str:
     return next((reason for pattern, reason in _CONTENTS if pattern.match(head)), "")
 
 
-_EXPECTED = frozenset((OTHER, HIDDEN, SYSTEM, MASK, PROMPTS, *NOT_TRAINED_ON.values()))
+_EXPECTED = frozenset((OTHER, HIDDEN, SYSTEM, MASK, MASKS, PROMPTS, *NOT_TRAINED_ON.values()))

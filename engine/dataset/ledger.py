@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from loratui.engine import sealed
-from loratui.engine.dataset import archives, caption_choice, captions, decoding, remedies
+from loratui.engine.dataset import archives, caption_choice, captions, decoding, masks, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
 from loratui.engine.dataset.class_images import FOLDER as CLASS_IMAGES
 from loratui.engine.dataset.class_images import with_class_images
@@ -72,6 +73,10 @@ class LedgerEntry:
     """Whether the training never sees it, so its loss can be measured."""
     lines: tuple[str, ...] = ()
     """The lines of its caption, where one is drawn each time (`dataset.caption_choice`), as they are written; else empty."""
+    mask: Path | None = None
+    """The file that its mask is in, which is its own path where its transparency is the mask; None: its whole area counts."""
+    mask_sha256: str = ""
+    """Of that file."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
                 "planned": planned,
                 "regularisation": image.regularisation,
                 **({"held_out": True} if image.held_out else {}),
+                **_mask(image, settings),
             }
         )
     gone = [(item.relative, item.reason) for item in scan.left_out]
@@ -128,6 +134,23 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
     left_out = [{"relative": relative, "reason": reason} for relative, reason in gone]
     source = history.source if history else scan.root
     return {"format": FORMAT, "root": str(scan.root), "source": str(source), "images": rows, "left_out": left_out}
+
+
+def _mask(image: ImageEntry, settings: Settings) -> dict[str, str]:
+    """What an image's row says of its mask, where it has one that the recipe uses."""
+    path = masks.path_of(image, settings.dataset)
+    return {} if path is None else {"mask": os.fspath(path), "mask_sha256": mask_sum(image, path)}
+
+
+def mask_sum(image: ImageEntry, path: Path) -> str:
+    """SHA-256 of the file that the mask of an image is in. Raises `DatasetError` if it is gone, or if the image has changed."""
+    if path == image.path:
+        return hash_file(image)
+    try:
+        with decoding.open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (decoding.ImageError, OSError) as error:
+        raise DatasetError(f"{path}: {error}.", "The folder changed while it was read; start again.") from error
 
 
 def _drawn(relative: str, lines: tuple[str, ...], read: caption_choice.Texts, seed: int, planned: int) -> dict[str, Any]:
@@ -188,7 +211,7 @@ def identity_of(table: Mapping[str, Any]) -> str:
 
 def trained_on(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What each image of a ledger is to the training, by its relative path: the same for a longer run, and in another folder."""
-    ignored = ("seen", "captions_seen", "planned", "captions", "path", "source")
+    ignored = ("seen", "captions_seen", "planned", "captions", "path", "source", "mask")
     return {row["relative"]: {key: value for key, value in row.items() if key not in ignored} for row in table["images"]}
 
 
@@ -253,6 +276,8 @@ def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
         remedies=remedies.from_json(row.get("remedies", ())),
         held_out=row.get("held_out") is True,
         lines=tuple(row.get("lines", ())),
+        mask=folder / row["mask"] if row.get("mask") else None,
+        mask_sha256=row.get("mask_sha256", ""),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loratui.engine.dataset import colours, decoding
+from loratui.engine.dataset import colours, decoding, masks
 from loratui.engine.dataset.faces import FaceDetector
 from loratui.engine.dataset.facts import WHOLE, Box, Face, ImageFacts
 
@@ -62,8 +62,8 @@ class Lines:
         return cls(luma[::down].astype(np.int16), luma[:, ::across].T.astype(np.int16, order="C"))
 
 
-def measure_image(path: Path, resolution: int, detector: FaceDetector | None = None) -> ImageFacts:
-    """What the pixels at `path` show at a training `resolution` (side of a square, px).
+def measure_image(path: Path, resolution: int, detector: FaceDetector | None = None, mask: Path | None = None) -> ImageFacts:
+    """What the pixels at `path` show at a training `resolution` (side of a square, px), and how much of them a `mask` file marks.
 
     Decodes no more than that needs where the format allows it (JPEG). Raises `ImageError`.
     """
@@ -87,7 +87,8 @@ def measure_image(path: Path, resolution: int, detector: FaceDetector | None = N
             image.info["icc_profile"] = icc
         transparent = colours.transparent_share(image)
         upright = source.upright(colours.to_rgb(image, (255, 255, 255)))
-    return _facts(upright, transparent, profile, blocks, detector)
+    facts = _facts(upright, transparent, profile, blocks, detector)
+    return facts if mask is None else replace(facts, marked=masks.share(mask))
 
 
 def _facts(

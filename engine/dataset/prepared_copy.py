@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine import durable
-from loratui.engine.dataset import archives, decoding, remedies
+from loratui.engine.dataset import archives, decoding, masks, remedies
 from loratui.engine.dataset.caption_edits import by_line, with_suffix
 from loratui.engine.dataset.caption_names import spread, taken_by
 from loratui.engine.dataset.caption_words import whole_words
@@ -68,7 +68,15 @@ def copy_below(
     """
     chosen = tuple(chosen)
     known = [
-        (i.relative, i.bytes, i.modified_ns, i.caption, (captions or {}).get(i.relative), *((True,) if i.apart else ()))
+        (
+            i.relative,
+            i.bytes,
+            i.modified_ns,
+            i.caption,
+            (captions or {}).get(i.relative),
+            *((True,) if i.apart else ()),
+            *_mask_key(i),
+        )
         for i in scan.images
     ]
     key = json.dumps([str(scan.root), known, remedies.to_json(chosen)], sort_keys=True)
@@ -82,6 +90,13 @@ def copy_below(
     return target
 
 
+def _mask_key(image: ImageEntry) -> tuple[object, ...]:
+    if image.mask is None:
+        return ()
+    state = image.mask.path.stat() if image.mask.path.exists() else None
+    return (str(image.mask.path), *((state.st_size, state.st_mtime_ns) if state else ()))
+
+
 def make_copy(
     scan: DatasetScan,
     chosen: Iterable[Remedy],
@@ -91,7 +106,8 @@ def make_copy(
 ) -> None:
     """Writes the images of `scan` with their remedies and captions into the new folder `target`.
 
-    An image without a remedy keeps its bytes; one with some becomes a PNG without EXIF. The folders of concepts stay.
+    An image without a remedy keeps its bytes; one with some becomes a PNG without EXIF, and its mask is changed with it. The folders
+    of concepts stay.
     `captions` (by relative path) take the place of what the caption files say. It is built under a hidden name and appears
     whole or not at all. Raises `DatasetError` for an image that changed or vanished, or if `target` exists, and `DiskError`.
     """
@@ -185,7 +201,26 @@ def _copy(
     for place, line in spread(path.with_suffix(".txt"), caption, taken, apart=image.apart).items():
         if line:
             durable.write_file(place, line.encode("utf-8") + b"\n", durable=False)
+    _copy_mask(image, own, path)
     return {"image": path.relative_to(building).as_posix(), "source": image.relative}
+
+
+def _copy_mask(image: ImageEntry, own: tuple[Remedy, ...], copied: Path) -> None:
+    """The mask of an image beside its copy. Transparency, which no remedy leaves, becomes such a mask."""
+    path = image.mask.path if image.mask and not image.mask.problem else image.path if own and image.traits.alpha else None
+    if path is None:
+        return
+    folder = copied.parent / masks.FOLDER
+    durable.make_directory(folder)
+    if own:
+        DISPLAY.check(path)
+        changed = remedies.transformed(masks.read(path, alpha=path == image.path), own)
+        changed.info.clear()
+        with durable.new_file(folder / f"{copied.stem}.png") as file:
+            changed.save(file, "PNG")
+    else:
+        with decoding.open_regular(path) as source, durable.new_file(folder / f"{copied.stem}{path.suffix}") as copy:
+            shutil.copyfileobj(source, copy)
 
 
 def _caption(caption: str, own: tuple[Remedy, ...]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset import decoding, file_kinds
+from loratui.engine.dataset import decoding, file_kinds, mask_files
 from loratui.engine.dataset.caption_names import CaptionFiles
 from loratui.engine.dataset.caption_names import suffix as _suffix
 from loratui.engine.dataset.caption_reading import CaptionReader
@@ -91,7 +91,9 @@ class FolderReader:
             names = tuple(map(self._relative, wanted))
             self._notes["unnumbered", ()] = dict.fromkeys(names)
         listed = Listed(self.root, self._captions.settled(self._images))
-        images = tuple(sorted(listed.applied(self._lists), key=lambda image: image.relative))
+        captioned = listed.applied(self._lists)
+        masked = mask_files.with_masks(captioned, self.root, lambda path: decoding.read_header(path, DISPLAY.header))
+        images = tuple(sorted(masked, key=lambda image: image.relative))
         left_out = tuple(sorted((*self._left_out, *listed.left_out), key=lambda item: item.relative))
         self._notes["same_stem", ()] = dict.fromkeys(_same_stems(images))
         notes = tuple(Finding.of(key, files, **dict(figures)) for (key, figures), files in self._notes.items() if files)
@@ -99,7 +101,9 @@ class FolderReader:
 
     def _look_into(self, folder: Path, depth: int) -> None:
         """Reads a folder below the root if its name says what it is; else looks for such folders in it."""
-        if _REGULARISATION.fullmatch(folder.name):
+        if mask_files.is_folder(folder.name):
+            self._leave_out(folder, file_kinds.MASKS, image=False)
+        elif _REGULARISATION.fullmatch(folder.name):
             for child in self._read_folder(_Folder(folder, "", None, True)):
                 self._skip(self._read_folder(_named(child, regularisation=True)))
         elif _CONCEPT.fullmatch(folder.name):
@@ -124,7 +128,9 @@ class FolderReader:
 
     def _skip(self, folders: Sequence[Path]) -> None:
         for folder in folders:
-            if any(_is_image(entry.name) for entry in self._entries(folder)):
+            if mask_files.is_folder(folder.name):
+                self._leave_out(folder, file_kinds.MASKS, image=False)
+            elif any(_is_image(entry.name) for entry in self._entries(folder)):
                 self._leave_out(folder, "is a folder too deep to be read", image=True)
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
@@ -197,8 +203,12 @@ class FolderReader:
         caption_files = CaptionFiles(names)
         stems = {os.path.splitext(name)[0] for name in names if _is_image(name)}  # noqa: PTH122 - as in `caption_names.suffix`
         used: set[str] = set()
+        masks = mask_files.beside([name for name in names if name not in caption_files.names])
         for name in names:
             if name in caption_files.names:
+                continue
+            if name in masks:
+                self._leave_out(folder.path / name, file_kinds.MASK, image=False)
                 continue
             path, suffix = folder.path / name, _suffix(name)
             if suffix in file_kinds.LIST_SUFFIXES and name[: -len(suffix)] not in stems:

@@ -1,4 +1,4 @@
-"""The job `measure`, one of the processes of the deep pass: asked for a path, it answers with what it measured there."""
+"""The job `measure`, one of the processes of the deep pass: asked for an image and its mask, it answers with what it measured."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def begin(_: Parent, *, resolution: int, detector: str) -> Answer:
         faces = None
     worker_limits.limit_memory()
 
-    def measured(path: str) -> dict[str, Any]:
+    def measured(request: dict[str, str]) -> dict[str, Any]:
         with worker_limits.limited():
-            return measure_image(Path(path), resolution, faces).to_json()
+            mask = Path(request["mask"]) if request["mask"] else None
+            return measure_image(Path(request["path"]), resolution, faces, mask).to_json()
 
     return measured

@@ -100,6 +100,13 @@ IDLE: tuple[tuple[str, tuple[str, ...], Callable[[Settings, Plan], bool], Mappin
     ("text_encoder_2", ("base.text_encoder_2",), lambda s, _: not _spec(s).has("text_encoder_2"), {}),
     ("keep_tokens", ("dataset.keep_tokens",), _does_not_shuffle, {"dataset.shuffle_captions": True}),
     ("caption_variants", ("dataset.caption_variants",), _makes_one_text, {"dataset.shuffle_captions": True}),
+    ("mask_outside", ("dataset.mask_outside",), lambda s, _: s.dataset.masks == "off", {"dataset.masks": "folder"}),
+    (
+        "masks",
+        ("dataset.masks",),
+        lambda s, _: s.dataset.masks != "off" and s.dataset.mask_outside == 1,
+        {"dataset.mask_outside": 0.1},
+    ),
     ("class_prompt", ("dataset.class_prompt",), lambda s, _: s.dataset.class_images == 0, {}),
     (
         "bucket_limits",

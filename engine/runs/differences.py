@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine import sealed
-from loratui.engine.dataset.ledger import final_lines, hash_file, read_ledger
+from loratui.engine.dataset import masks
+from loratui.engine.dataset.ledger import final_lines, hash_file, mask_sum, read_ledger
 from loratui.engine.dataset.scan import read_folder
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.families import fingerprints
@@ -114,7 +115,7 @@ def sums_of(base: BaseFiles, digests: fingerprints.Digests) -> dict[str, str]:
 
 
 def dataset_difference(run: RunDirectory, settings: Settings) -> list[Difference]:
-    """Each image of the folder that was added, removed or changed since the run was planned, and each caption.
+    """Each image of the folder that was added, removed or changed since the run was planned, and each caption and mask.
 
     It reads every image, for its hash. Raises `DatasetError` for a damaged ledger.
     """
@@ -134,6 +135,10 @@ def dataset_difference(run: RunDirectory, settings: Settings) -> list[Difference
         digest = hash_file(image)
         if digest != entry.sha256:
             lines.append(f"changed: {name} ({_sum(entry.sha256)} then, {_sum(digest)} now)")
+        mask = masks.path_of(image, settings.dataset)
+        mask_digest = mask_sum(image, mask) if mask else ""
+        if mask_digest != entry.mask_sha256:
+            lines.append(f"mask of {name}: {_sum(entry.mask_sha256)} then, {_sum(mask_digest)} now")
         captions = final_lines(image, settings, several_concepts=found.several_concepts)
         before = entry.lines or (entry.caption,)
         if captions != before:

@@ -18,6 +18,7 @@ from loratui.engine.durable import remove_tree, write_file
 from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
 from loratui.engine.families.model import LatentDistribution, Model, PromptEmbeds, PromptTokens
 from loratui.engine.formats.safetensors_file import read_checked
+from loratui.engine.training import loss_masks
 from loratui.engine.training.images import load_pixels
 from loratui.engine.untrusted import open_regular
 
@@ -43,14 +44,19 @@ def cache_key(*parts: object) -> str:
 class LatentCache:
     """The latents of a run's images, encoded once."""
 
-    def __init__(self, folder: Path, model: Model, *, on_disk: bool = True) -> None:
+    def __init__(self, folder: Path, model: Model, *, on_disk: bool = True, mask_outside: float | None = None) -> None:
+        """`mask_outside`: weight of what an image's mask leaves out; None: no masks."""
         self._folder = folder
         self._model = model
         self._vae, _ = model.fingerprints()
         self._on_disk = on_disk
         self._known: dict[tuple[str, bool], LatentDistribution] = {}
+        self._outside = mask_outside
+        self._masks: dict[str, Tensor] = {}
         self.damaged: list[str] = []
         """Names of files that were not what was written, and so were made again."""
+        self.empty_masks: list[str] = []
+        """Images whose mask marks nothing of what is trained on, so all of them counts."""
 
     def fill(self, entries: Sequence[LedgerEntry], flips: Iterable[bool], progress: Progress) -> None:
         """Encodes what is missing. `progress(done, total)` is called after each image and may raise to stop.
@@ -65,11 +71,33 @@ class LatentCache:
                 self._known[entry.relative, flip] = (
                     LatentDistribution(stored["mean"], stored["std"]) if stored else self._encode(known, flip)
                 )
+            if self._outside is not None and entry.mask and entry.relative not in self._masks:
+                self._masks[entry.relative] = self._weights(entry, self.get(entry, flip).mean.shape[-2:], self._outside)
             progress(done, len(wanted))
 
     def get(self, entry: LedgerEntry, flip: bool = False) -> LatentDistribution:
         """The latents of an image that `fill` was given."""
         return self._known[entry.relative, flip]
+
+    def mask(self, entry: LedgerEntry, flip: bool = False) -> Tensor | None:
+        """(h, w) weights of the cells of an image's latents, with a mean of 1; None where the run has no masks."""
+        if self._outside is None:
+            return None
+        known = self._masks.get(entry.relative)
+        if known is None:
+            return torch.ones(self.get(entry, flip).mean.shape[-2:])
+        return known.flip(-1) if flip else known
+
+    def _weights(self, entry: LedgerEntry, size: torch.Size, outside: float) -> Tensor:
+        of_image = entry.mask == entry.path
+        path = self._folder / f"mask-{cache_key(entry.mask_sha256, of_image, entry.bucket, entry.fit, *size)}.safetensors"
+        stored = _read(path, {"marked"}, self.damaged) if self._on_disk else None
+        marked = stored["marked"] if stored else loss_masks.marked(entry, size)
+        if self._on_disk and not stored:
+            _write(path, {"marked": marked})
+        if not marked.any():
+            self.empty_masks.append(entry.relative)
+        return loss_masks.weights(marked, outside)
 
     def _path(self, entry: LedgerEntry, flip: bool) -> Path:
         return self._folder / f"latents-{cache_key(entry.sha256, entry.bucket, entry.fit, flip, self._vae)}.safetensors"
@@ -177,8 +205,10 @@ class LiveTexts(TextCache):
 class EmptyLatents(LatentCache):
     """Zeros in place of any image's latents."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, mask_outside: float | None = None) -> None:
         self._model = model
+        self._outside = mask_outside
+        self._masks = {}
 
     def get(self, entry: LedgerEntry, flip: bool = False) -> LatentDistribution:  # noqa: ARG002 - mirrored, it has the same shape
         return self._model.empty_latents(entry.bucket.width, entry.bucket.height)

@@ -35,6 +35,8 @@ class TrainingBatch:
     """Of each caption, where a text encoder is trained: the embeddings are a part of the step. Else `conditioning` has them."""
     seed: int | None = None
     """What dropout draws by; None: nothing is dropped."""
+    masks: Tensor | None = None
+    """(B, h, w) weights of the latents' cells, as `losses.per_sample_loss` takes them; None: all count the same."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
@@ -42,7 +44,8 @@ class TrainingBatch:
         noisy = {name: value for name, value in named.items() if value is not None}
         conditioning = {f"{_CONDITIONING}{name}": value for name, value in self.conditioning.items()}
         tokens = {f"{number}.{name}": value for number, one in enumerate(self.tokens) for name, value in one.items()}
-        return {**noisy, **conditioning, **tokens, "weights": self.weights, "window_images": self.window_images}
+        masks = {} if self.masks is None else {"masks": self.masks}
+        return {**noisy, **conditioning, **tokens, **masks, "weights": self.weights, "window_images": self.window_images}
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> TrainingBatch:
         """The same with other tensors, named as in `tensors()`."""
@@ -50,7 +53,8 @@ class TrainingBatch:
         conditioning = {name: tensors[f"{_CONDITIONING}{name}"] for name in self.conditioning}
         tokens = tuple({name: tensors[f"{number}.{name}"] for name in one} for number, one in enumerate(self.tokens))
         made = NoisyInput(**noisy)  # type: ignore[arg-type]  # the fields that must not be None are in every `tensors()`
-        return TrainingBatch(made, conditioning, tensors["weights"], tensors["window_images"], tokens, self.seed)
+        weights, images = tensors["weights"], tensors["window_images"]
+        return TrainingBatch(made, conditioning, weights, images, tokens, self.seed, tensors.get("masks"))
 
     def split(self) -> list[TrainingBatch]:
         """Its images as batches of one: the same gradients but for rounding, since each loss is divided by the window's images.
@@ -116,7 +120,10 @@ class DiffusionLoss:
                 encoded = [self._model.encode(one) for one in batch.tokens]
                 conditioning = {**conditioning, **self._model.text_conditioning(encoded)}
             model_pred = self._model.predict(noisy.noisy_model_input, noisy.timesteps, conditioning)
-        loss = losses.weighted_loss(model_pred, noisy.target, noisy.noise_level, noisy.snr, training, self._model.prediction)
+        predicts = self._model.prediction
+        loss = losses.weighted_loss(
+            model_pred, noisy.target, noisy.noise_level, noisy.snr, training, predicts, masks=batch.masks
+        )
         return loss * batch.weights
 
     def autocast(self) -> torch.autocast:
@@ -148,7 +155,11 @@ class DiffusionLoss:
         weights = torch.tensor([training.prior_weight if entry.regularisation else 1.0 for entry in entries])
         images = torch.tensor(float(window_images))
         seed = noise.derived_seed(self._seed, "dropout", micro_step) if settings.adapter.drops else None
-        return TrainingBatch(noisy, conditioning, on_device(weights, device), on_device(images, device), tokens, seed)
+        masks = [
+            mask for entry, flip in zip(entries, flips, strict=True) if (mask := self._latents.mask(entry, flip)) is not None
+        ]
+        placed = on_device(torch.stack(masks), device) if masks else None
+        return TrainingBatch(noisy, conditioning, on_device(weights, device), on_device(images, device), tokens, seed, placed)
 
     def _noisy_input(self, entries: Sequence[LedgerEntry], flips: Sequence[bool], micro_step: int) -> NoisyInput:
         training, device = self._job.settings.training, self._job.device

@@ -47,8 +47,9 @@ class FixedLoss:
         settings, model = loaded.job.settings, loaded.model
         times = [(number + 0.5) / draws for number in range(draws)]
         noisy = noisy_at(model, loaded.latents.get(entry).mean, times, SEED, "fixed", entry.relative)
+        mask = loaded.latents.mask(entry)
         text, size = loaded.texts.get(texts_of(entry, settings)[0][0]), size_conditioning_of(entry, flip=False)
-        return statistics.fmean(losses_of(model, noisy, text, size, self._autocast, settings.training.batch_size))
+        return statistics.fmean(losses_of(model, noisy, text, size, self._autocast, settings.training.batch_size, mask))
 
 
 def noisy_at(model: Model, mean: Tensor, times: Sequence[float], seed: int, *source: int | str) -> NoisyInput:
@@ -65,8 +66,9 @@ def losses_of(
     size: SizeConditioning,
     autocast: Callable[[], torch.autocast],
     at_once: int,
+    mask: Tensor | None = None,
 ) -> list[float]:
-    """The squared error of each of these inputs, which are of one image and text; so many are computed at once."""
+    """The squared error of each of these inputs, which are of one image and text; so many are computed at once. `mask` (h, w) weights it."""
     found: list[float] = []
     for first in range(0, len(noisy.timesteps), at_once):
         some = slice(first, first + at_once)
@@ -74,5 +76,6 @@ def losses_of(
         with autocast():
             conditioning = model.conditioning([text] * len(inputs), [size] * len(inputs))
             answer = model.predict(inputs, noisy.timesteps[some], conditioning)
-        found += per_sample_loss(answer, noisy.target[some]).tolist()
+        masks = None if mask is None else on_device(mask, model.device).expand(len(inputs), *mask.shape)
+        found += per_sample_loss(answer, noisy.target[some], masks=masks).tolist()
     return found

@@ -16,6 +16,7 @@ from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.diffusion_loss import captions_measured, captions_to_encode
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.lora_file.init_from import init_from
+from loratui.engine.training.loss_masks import outside_of
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
@@ -59,7 +60,9 @@ def _load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[s
         return told
 
     settings, entries = job.settings, job.ledger.images
-    latents = LatentCache(job.run.cache, model, on_disk=settings.memory.cache_latents)
+    latents = LatentCache(
+        job.run.cache, model, on_disk=settings.memory.cache_latents, mask_outside=outside_of(settings.dataset)
+    )
     texts = (LiveTexts if settings.training.train_text_encoder else TextCache)(job.run.cache, model)
     report.phase("caching", "Encoding captions")
     with job.team.writer_first():
@@ -77,6 +80,8 @@ def _load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[s
                 class_images.make(wanted, settings, model, texts, progress("images of the class"))
         report.phase("caching", "Encoding images")
         latents.fill(entries, (False, True) if settings.dataset.flip else (False,), progress("images"))
+    if latents.empty_masks:
+        report.warn("masks_empty", files=latents.empty_masks)
     if model.encodes_on_cpu:
         report.warn("images_on_cpu")
     tell_damaged(report, texts, latents)
@@ -95,7 +100,9 @@ def without_weights(job: Job, report: Reporter) -> Loaded:
     model = load_base(job)
     model.drop_weights()
     texts = (EmptyLiveTexts if job.settings.training.train_text_encoder else EmptyTexts)(model)
-    return Loaded(job, model, EmptyLatents(model), texts, *_place(job, report, model))
+    return Loaded(
+        job, model, EmptyLatents(model, mask_outside=outside_of(job.settings.dataset)), texts, *_place(job, report, model)
+    )
 
 
 def _free_text_encoders(job: Job, model: Model) -> None:

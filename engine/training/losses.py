@@ -22,14 +22,15 @@ def weighted_loss(
     snr: Tensor | None,
     settings: Training,
     predicts: Prediction,
+    masks: Tensor | None = None,
 ) -> Tensor:
-    """(B,) the loss of each image under `settings`.
+    """(B,) the loss of each image under `settings`; `masks` as in `per_sample_loss`.
 
     `noise_level` is (B,) each input's share of the way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
     signal-to-noise ratio, None for flow matching, which has no weights made from it.
     """
     width = huber_width(settings, noise_level, snr) if settings.loss == "huber" else settings.huber_c
-    value = per_sample_loss(prediction, target, kind=settings.loss, huber_c=width)
+    value = per_sample_loss(prediction, target, kind=settings.loss, huber_c=width, masks=masks)
     if snr is None:
         assert settings.min_snr_gamma == 0, "refused before the start"
         assert not settings.debiased_estimation
@@ -46,20 +47,33 @@ def weighted_loss(
 
 
 def per_sample_loss(
-    prediction: Tensor, target: Tensor, *, kind: Literal["mse", "huber"] = "mse", huber_c: Tensor | float = 0.1
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    kind: Literal["mse", "huber"] = "mse",
+    huber_c: Tensor | float = 0.1,
+    masks: Tensor | None = None,
 ) -> Tensor:
     """(B,) mean loss of each sample over its other dimensions, in fp32.
 
     `huber` is the pseudo-Huber loss 2c(√(d² + c²) − c), which is quadratic for |d| ≪ c and linear beyond; c may differ
-    for each sample, as (B,).
+    for each sample, as (B,). `masks` are (B, h, w) weights of the latents' cells with a mean of 1 for each sample, so the loss
+    is the weighted mean, and as large as without them where the error is the same everywhere.
     """
     difference = prediction.float() - target.float()
     square = difference.square()
     if kind == "mse":
-        return square.flatten(1).mean(1)
+        return _mean(square, masks)
     width = torch.as_tensor(huber_c, dtype=torch.float32, device=square.device).view(-1, *(1 for _ in square.shape[1:]))
     # The same as 2c(√(d² + c²) − c), whose difference has few digits left where d ≪ c.
-    return (2 * width * square / (torch.sqrt(square + width**2) + width)).flatten(1).mean(1)
+    return _mean(2 * width * square / (torch.sqrt(square + width**2) + width), masks)
+
+
+def _mean(value: Tensor, masks: Tensor | None) -> Tensor:
+    """(B,) mean of (B, C, …, h, w)."""
+    if masks is not None:
+        value = value * masks.reshape(len(value), *(1 for _ in value.shape[1:-2]), *value.shape[-2:])
+    return value.flatten(1).mean(1)
 
 
 def huber_width(settings: Training, noise_level: Tensor, snr: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from loratui.engine.dataset.checks import caption_files, files, people, pixels, shape, storage, syntax, tags, trigger
+from loratui.engine.dataset.checks import caption_files, files, masks, people, pixels, shape, storage, syntax, tags, trigger
 from loratui.engine.dataset.checks.case import Case, Check
 from loratui.engine.findings import Finding, worst_first
 
@@ -13,6 +13,7 @@ CHECKS: tuple[Check, ...] = (
     *files.CHECKS,
     *storage.CHECKS,
     *shape.CHECKS,
+    *masks.CHECKS,
     *pixels.CHECKS,
     *people.CHECKS,
     *caption_files.CHECKS,

@@ -21,6 +21,7 @@ from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.loaded import tell_damaged
 from loratui.engine.training.lora_file.as_it_is import add_from_file
 from loratui.engine.training.lora_file.init_from import read_lora_file
+from loratui.engine.training.loss_masks import outside_of
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan
 from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
@@ -84,7 +85,9 @@ class Maker:
         self._texts.fill([*prompts, *texts], progress)
         self._model.free_text_encoders(but=self._model.text_encoders if trains_text else ())
         report.phase("caching", "Reading the training images")
-        self._latents = latents = LatentCache(job.run.cache, self._model, on_disk=settings.memory.cache_latents)
+        self._latents = latents = LatentCache(
+            job.run.cache, self._model, on_disk=settings.memory.cache_latents, mask_outside=outside_of(settings.dataset)
+        )
         photos = [entry for entry in job.ledger.images if _is_there(entry, latents, progress)]
         tell_damaged(report, self._texts, latents)
         self.gallery = Gallery(self._model, latents, photos)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
@@ -94,7 +95,8 @@ class PhotoLosses:
         self, entry: LedgerEntry, flip: bool, text: str, file: str, strength: float, measurer: Measurer | None
     ) -> Row | None:
         reader = f"{self._made_of}/{self._sums.get(file, '')[:24] if file else 'base'}/{strength:g}"
-        key = f"{entry.sha256[:24]}/{int(flip)}/{_hash(text, str(entry.fit), str(entry.bucket))}"
+        weighted = (entry.mask_sha256, self._job.settings.dataset.mask_outside) if entry.mask else ()
+        key = f"{entry.sha256[:24]}/{int(flip)}/{_hash(text, str(entry.fit), str(entry.bucket), *weighted)}"
         return self._known(reader, key, None if measurer is None else partial(measurer.photo, entry, flip, text, strength))
 
     def _known(self, reader: str, key: str, make: Callable[[], Row] | None) -> Row | None:
@@ -141,10 +143,13 @@ class Measurer:
     def photo(self, entry: LedgerEntry, flip: bool, text: str, strength: float) -> Row:
         """The losses of a photo."""
         self._latents.fill([entry], (flip,), lambda *_: None)
-        return self._losses(self._latents.get(entry, flip), text, size_conditioning_of(entry, flip), strength)
+        mask = self._latents.mask(entry, flip)
+        return self._losses(self._latents.get(entry, flip), mask, text, size_conditioning_of(entry, flip), strength)
 
     @torch.no_grad()
-    def _losses(self, latents: LatentDistribution, text: str, size: SizeConditioning, strength: float) -> Row:
+    def _losses(
+        self, latents: LatentDistribution, mask: Tensor | None, text: str, size: SizeConditioning, strength: float
+    ) -> Row:
         # The same noise for all: what differs between two losses is not the noise.
         noisy = noisy_at(self._model, latents.mean, LEVELS, _SEED, "photo")
         with self._strength(strength):
@@ -152,7 +157,7 @@ class Measurer:
             while True:
                 self._stop_if_asked()
                 try:
-                    return tuple(losses_of(self._model, noisy, states, size, self._autocast, self._at_once))
+                    return tuple(losses_of(self._model, noisy, states, size, self._autocast, self._at_once, mask))
                 except RuntimeError as error:
                     if self._at_once == 1 or not is_out_of_memory(error):
                         raise

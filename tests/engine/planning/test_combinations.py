@@ -42,6 +42,8 @@ IDLE_CASES = [
     ("base.text_encoder_2", "/x.safetensors", (), ("base.family=sdxl",)),
     ("dataset.keep_tokens", "2", (), ("dataset.shuffle_captions=true",)),
     ("dataset.caption_variants", "3", (), ("dataset.shuffle_captions=true",)),
+    ("dataset.mask_outside", "0.3", (), ("dataset.masks=folder",)),
+    ("dataset.masks", "folder", ("dataset.mask_outside=1",), ("dataset.mask_outside=0.1",)),
     ("dataset.class_prompt", "a dog", (), ("dataset.class_images=20",)),
     ("dataset.bucket_min", "320", (), ("dataset.upscale=true",)),
     ("dataset.bucket_max", "1024", ("dataset.upscale=true", "dataset.buckets=false"), ("dataset.upscale=true",)),

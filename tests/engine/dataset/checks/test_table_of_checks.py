@@ -17,7 +17,7 @@ from loratui.engine.dataset.checks import CHECKS, run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.measure import measure_image
-from loratui.engine.dataset.scan import read_folder, verify
+from loratui.engine.dataset.scan import ImageEntry, read_folder, verify
 from loratui.engine.findings import Finding
 from loratui.presets import SHIPPED, load_preset, schema
 from loratui.tui.dataset.edits import DatasetEdits
@@ -38,11 +38,12 @@ def folder(clean: Path, tmp_path: Path) -> Path:
 _MEASURED: dict[object, ImageFacts] = {}
 
 
-def measured(path: Path, resolution: int, detector: StandInFaceDetector | None) -> ImageFacts:
+def measured(image: ImageEntry, resolution: int, detector: StandInFaceDetector | None) -> ImageFacts:
     """Most images are the same in every test and need be measured once."""
-    key = (path.read_bytes(), path.suffix, resolution, detector is None)
+    path, mask = image.path, image.mask.path if image.mask and not image.mask.problem else None
+    key = (path.read_bytes(), path.suffix, resolution, detector is None, mask and mask.read_bytes())
     if key not in _MEASURED:
-        _MEASURED[key] = measure_image(path, resolution, detector)
+        _MEASURED[key] = measure_image(path, resolution, detector, mask)
     return _MEASURED[key]
 
 
@@ -52,7 +53,7 @@ def case_of(folder: Path, *, preset: str = "demo", deep: bool = True, faces: boo
     settings = schema.replace(load_preset(preset).settings, {**start, **named})
     found = read_folder(folder)
     detector = StandInFaceDetector() if faces else None
-    facts = {i.relative: measured(i.path, settings.dataset.resolution, detector) for i in found.images}
+    facts = {i.relative: measured(i, settings.dataset.resolution, detector) for i in found.images}
     return Case(found, settings, preset, similar.copies(found.images), facts if deep else None)
 
 
@@ -85,6 +86,31 @@ def transparent(folder: Path) -> None:
     image = drawn(3).convert("RGBA")
     image.paste((255, 0, 0, 0), (0, 0, 40, 40))
     image.save(folder / "03.png")
+
+
+def masked(
+    size: tuple[int, int] = (128, 128), area: tuple[int, int, int, int] = (32, 32, 96, 96), but: str = "03"
+) -> Callable[[Path], None]:
+    """White masks with this area for all images; that of `but` has another size or area, where one is given."""
+
+    def write(folder: Path) -> None:
+        (folder / "masks").mkdir()
+        for at in range(12):
+            odd = f"{at:02d}" == but
+            mask = Image.new("L", size if odd else (128, 128))
+            mask.paste(255, area if odd else (32, 32, 96, 96))
+            mask.save(folder / "masks" / f"{at:02d}.png")
+
+    return write
+
+
+def one_mask(folder: Path) -> None:
+    Image.new("L", (128, 128), 255).save(folder / "03-masklabel.png")
+
+
+def broken_mask(folder: Path) -> None:
+    masked()(folder)
+    (folder / "masks" / "03.png").write_bytes(b"<html>")
 
 
 def profile(folder: Path) -> None:
@@ -206,6 +232,7 @@ def all_captions(edit: Callable[[int], str]) -> Callable[[Path], None]:
 TAGS = "anafox, woman, 1girl, red hair, smile, park, outdoors"
 SENTENCE = "a photo of anafox woman, wearing a red coat, in the park"
 
+BY_FOLDER: dict[str, object] = {"dataset__masks": "folder"}
 UPSCALED: dict[str, object] = {"dataset__resolution": 512, "dataset__upscale": True}
 
 FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[str, ...] | None]] = [
@@ -221,6 +248,13 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[
     ("rotated", "info", rotated, {}, ("03.png",)),
     ("transparent", "warning", transparent, {}, ("03.png",)),
     ("transparent", "info", transparent, {"deep": False}, ("03.png",)),
+    ("masks_missing", "error", lambda f: None, BY_FOLDER, ()),
+    ("masks_missing", "warning", one_mask, BY_FOLDER, None),
+    ("masks_unused", "info", one_mask, {}, ("03.png",)),
+    ("mask_unreadable", "warning", broken_mask, BY_FOLDER, ("03.png",)),
+    ("mask_shape", "warning", masked((128, 96)), BY_FOLDER, ("03.png",)),
+    ("mask_empty", "warning", masked(area=(0, 0, 0, 0)), BY_FOLDER, ("03.png",)),
+    ("mask_small", "warning", masked(area=(60, 60, 70, 70)), BY_FOLDER, ("03.png",)),
     ("wide_bits", "info", image("03.png", lambda: wide_grey((128, 128))), {}, ("03.png",)),
     ("stored_colours", "info", image("03.png", lambda: drawn(3).convert("P")), {}, ("03.png",)),
     ("stored_colours", "info", image("04.tiff", lambda: drawn(70).convert("CMYK")), {}, ("04.tiff",)),

@@ -1,0 +1,96 @@
+"""Finds the mask of each image: the same name in a `masks` folder, or `NAME-masklabel.png` and `NAME_mask.png` beside it.
+
+`-masklabel` is OneTrainer's name; a folder of files with the same names is what ai-toolkit (`mask_path`) and sd-scripts
+(`conditioning_data_dir`) read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from loratui.engine.dataset import decoding
+from loratui.engine.dataset.caption_names import key
+from loratui.engine.dataset.contents import ImageEntry, MaskFile
+from loratui.engine.dataset.file_kinds import SUFFIXES
+
+ENDINGS = ("-masklabel", "_mask", "-mask")
+"""What follows an image's name in that of its mask, the first that is there counts."""
+
+_FOLDER = re.compile(r"masks?", re.IGNORECASE)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a folder of this name holds masks."""
+    return _FOLDER.fullmatch(name) is not None
+
+
+def beside(names: Sequence[str]) -> set[str]:
+    """Those of the names of one folder's files that are the mask of an image among them."""
+    stems = {key(PurePath(name).stem) for name in names}
+    found = set()
+    for name in names:
+        stem = key(PurePath(name).stem)
+        if any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in ENDINGS):
+            found.add(name)
+    return found
+
+
+def with_masks(images: Iterable[ImageEntry], root: Path, header: Callable[[Path], decoding.Header]) -> list[ImageEntry]:
+    """The images with their masks, where they have some below `root`. `header` reads that of a mask, and may raise `ImageError`."""
+    places: dict[Path, tuple[Mapping[str, Path], ...]] = {}
+    found = []
+    for image in images:
+        folder = image.path.parent
+        if folder not in places:
+            places[folder] = tuple(_places(folder, root))
+        stem = key(image.path.stem)
+        path = next((place[stem] for place in places[folder] if stem in place), None)
+        found.append(dataclasses.replace(image, mask=_read(path, header)) if path else image)
+    return found
+
+
+def _places(folder: Path, root: Path) -> Iterable[Mapping[str, Path]]:
+    """Where the masks of a folder's images may be, the nearest first: key of the image's name -> mask."""
+    files, folders = _listed(folder)
+    yield from (_named(_listed(each)[0]) for each in folders)
+    for ending in ENDINGS:
+        yield {stem.removesuffix(ending): path for stem, path in _named(files).items() if stem.endswith(ending)}
+    if folder != root and folder.is_relative_to(root):
+        for each in _listed(folder.parent)[1]:
+            yield _named(_listed(each / folder.name)[0])
+            yield _named(_listed(each)[0])
+
+
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, and the folders of masks in it; nothing where it cannot be read."""
+    files, folders = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir():
+                    folders += [Path(entry.path)] * is_folder(entry.name)
+                elif not entry.name.startswith(".") and PurePath(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                    files.append(Path(entry.path))
+    except OSError:
+        return [], []
+    return files, folders
+
+
+def _named(files: Iterable[Path]) -> dict[str, Path]:
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        named[key(path.stem)].append(path)
+    return {stem: paths[0] for stem, paths in named.items()}
+
+
+def _read(path: Path, header: Callable[[Path], decoding.Header]) -> MaskFile:
+    try:
+        read = header(path)
+    except decoding.ImageError as error:
+        return MaskFile(path, 0, 0, str(error))
+    return MaskFile(path, read.width, read.height)
