@@ -7,7 +7,7 @@
 On each family's embedded base and for each seed, another invented person and other draws: a good run, a tenth of its steps, ten times
 its steps, one image 18 times, captions with another trigger, shuffled captions, and two people mixed. `loratui train` and `loratui validate`
 make them as a person would. Each finished run adds a line to the file of `--out`, with all that was measured of it; runs with a line there
-are not made again, and a run that `--seconds` cuts off is made again next time. The first seeds of all families come first.
+are not made again, and a run that `--seconds` cuts off is made again next time. The long runs come first, then the first seeds of all families.
 
 Of runs where a file is to be kept, all files at all strengths are then judged by the reader of the drawings (likeness × variety × prompts
 obeyed): the exhaustive best, against which the recommended file and strength are held. `--exhaustive N` looks at so many files of each.
@@ -74,14 +74,15 @@ def main() -> int:
     if args.judge:
         return judge_again(args.judge, as_json=args.json, keep=args.keep)
     done = {line["name"] for line in read_lines([args.out, *args.done])}
-    # Seeds first: what is cut off leaves whole rounds. The long runs of a round begin first.
+    # The long runs begin first: begun later, they would be cut off. Then seeds first: what is cut off leaves whole rounds.
     cases = [
         case
         for seed in args.seeds
-        for kind in sorted(args.kinds, key=lambda kind: kind != "tenfold")
+        for kind in args.kinds
         for family in args.families
         if (case := Case(family, seed, kind)).name not in done
     ]
+    cases.sort(key=lambda case: case.kind != "tenfold")
     print(f"{len(cases)} runs to make, {len(done)} there", flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
