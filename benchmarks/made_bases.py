@@ -12,7 +12,6 @@ import torch
 from loratui.engine import families
 from loratui.engine.families.common.clip import CLIP_TOKENIZER
 
-INDEX = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline"}
 PARTS = {
     "sd15": {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"},
     "sdxl": {
@@ -90,13 +89,14 @@ def make_base(family: str, folder: Path, *, tiny: bool, device: torch.device) ->
         del model
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    shutil.copytree(families.family(family).bundled / "scheduler", folder / "scheduler", dirs_exist_ok=True)
+    bundled = families.family(family).bundled
+    shutil.copytree(bundled / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     for number in ("tokenizer", "tokenizer_2")[: 1 if family == "sd15" else 2]:
         if (family, number) == ("flux", "tokenizer_2"):
             letters_for_t5(folder / number)
         else:
             shutil.copytree(CLIP_TOKENIZER.bundled, folder / number, dirs_exist_ok=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": INDEX[family]}))
+    shutil.copyfile(bundled / "model_index.json", folder / "model_index.json")  # last: with it, the base counts as made
     return folder
 
 

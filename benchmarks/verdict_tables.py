@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from verdict_cases import TIMES
+
 from loratui.engine.proof.verdict.axes import Measured, Reading, read_axes
 from loratui.engine.proof.verdict.best import best
 from loratui.engine.proof.verdict.rules import Rules, rules, weigh
@@ -50,7 +52,8 @@ def judge_again(paths: Sequence[Path], *, as_json: bool, keep: bool) -> int:
 def compact(line: Line) -> dict[str, Any]:
     """What is kept of a run: its axes, and how good the recommended file is."""
     measures = line["measures"]
-    measured = Measured(measures["parts"], usual=measures["strength"])
+    shown = TIMES.get(line["kind"], 1.0) * line["share"]
+    measured = Measured(measures["parts"], usual=measures["strength"], shown=shown)
     axes = {name: [round(one.value, 4), round(one.spread, 4)] for name, one in read_axes(measured).items()}
     row = {name: line[name] for name in ("name", "family", "seed", "kind", "expected", "share")}
     use = best(measured, measures["file"], measures["strength"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loratui.engine.planning.plan import Plan
@@ -20,6 +20,21 @@ class Shown:
     epochs: int
     exposures: float
     """Mean number of times that each of the subject's images is shown."""
+
+
+def shown(schedule: Schedule, concepts: Sequence[ConceptImages], batch: int) -> Shown:
+    """What a schedule gives such concepts in batches of `batch` images."""
+    amount = RULES[schedule.rule](concepts, schedule, batch)
+    an_epoch = sum(c.images * r for c, r in zip(concepts, amount.repeats, strict=True))
+    total = schedule.image_steps or amount.image_steps
+    epochs = amount.epochs if schedule.epochs or not schedule.image_steps else -(-total // an_epoch)
+    image_steps = min(total, an_epoch * epochs) if total else an_epoch * epochs
+    return Shown(epochs, image_steps / sum(c.images for c in concepts))
+
+
+def preset_schedule(preset: Settings) -> Schedule:
+    """A preset's own schedule, without the folders' numbers."""
+    return dataclasses.replace(preset.schedule, folder_repeats=False)
 
 
 @dataclass(frozen=True)
@@ -57,14 +72,9 @@ class Case:
     @property
     def own(self) -> Shown:
         """What the preset itself gives these images in such batches, without the folders' numbers."""
-        return self.shown(dataclasses.replace(self.start.schedule, folder_repeats=False))
+        return self.shown(preset_schedule(self.start))
 
     def shown(self, schedule: Schedule) -> Shown:
         """What another schedule would give the same images."""
         concepts = [ConceptImages(c.name, c.images, c.repeats if c.from_folder else None) for c in self.plan.concepts]
-        amount = RULES[schedule.rule](concepts, schedule, self.plan.effective_batch)
-        an_epoch = sum(c.images * r for c, r in zip(concepts, amount.repeats, strict=True))
-        total = schedule.image_steps or amount.image_steps
-        epochs = amount.epochs if schedule.epochs or not schedule.image_steps else -(-total // an_epoch)
-        image_steps = min(total, an_epoch * epochs) if total else an_epoch * epochs
-        return Shown(epochs, image_steps / self.plan.images)
+        return shown(schedule, concepts, self.plan.effective_batch)

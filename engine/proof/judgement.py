@@ -11,6 +11,7 @@ from loratui.engine import sealed
 from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.proof.kept import parts_of
 from loratui.engine.proof.notes import Checklist, read_checklist
+from loratui.engine.proof.shown import share_of_preset
 from loratui.engine.proof.verdict.judge import Judged, judge
 from loratui.engine.runs.history import history_of
 from loratui.engine.runs.lineage import is_imported
@@ -103,8 +104,9 @@ def about(run: RunDirectory, settings: Settings, file: str, strength: float) -> 
     told = history_of(run.events)
     held_out = [one for one in told.held_out if one.what == "held_out"]
     # A file that was not trained here has a recipe of its base alone.
-    own = None if is_imported(run) else settings
-    return Judged(file, strength, own, held_out, told.state.pulls)
+    if is_imported(run):
+        return Judged(file, strength, None, held_out, told.state.pulls)
+    return Judged(file, strength, settings, held_out, told.state.pulls, share_of_preset(run))
 
 
 def read_measures(run: RunDirectory, settings: Settings) -> Measures:

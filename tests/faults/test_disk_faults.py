@@ -18,6 +18,7 @@ import pytest
 from random_bases import run_on, write_images
 
 from loratui.engine import durable
+from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.runs import aside, control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, read_events
@@ -27,7 +28,7 @@ HERE = Path(__file__).parent
 NEVER = 10**9
 GRID = ("validation.strengths=[1.0]", "validation.prompts=['a {trigger}']")
 SMALL = ("schedule.repeats=1", "adapter.targets=attention", "samples.prompts=['a photo of {trigger} {class}']", *GRID)
-"""Two epochs of four steps, one sample each; a validation of three images."""
+"""Two epochs of four steps, one sample each; a validation of three images, without what a verdict needs besides."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ FAULTS = {
     "one fsync": Fault(errno.EIO, 1, syncs=True),
     "fsyncs": Fault(errno.EIO, 4, syncs=True),
 }
+LEAST = 0.95
+"""Share of the calls counted that every run makes."""
 SAMPLED = {"full": 3, "broken": 1, "one fsync": 2}
 """How many calls of a run are tried in the short lane."""
 
@@ -78,6 +81,7 @@ class Server:
         self.made += 1
         run = RunDirectory(self.template.path.with_name(f"run-{self.made}"))
         shutil.copytree(self.undisturbed.path, run.path)
+        (run.validation / "wish.json").write_text(json.dumps(GridRequest(seeds=1).to_json()))
         return run, self._ask(run, first, fault, job="validate", **more)
 
     def resume(self, run: RunDirectory) -> dict[str, Any]:
@@ -212,6 +216,8 @@ def test_a_disk_that_fails_at_any_call_changes_nothing(server: Server, kind: str
     calls = server.calls(fault)
     for first in range(1, calls + 1):
         run, answer = server.train(first, fault)
+        if first > LEAST * calls and answer["seen"] < first:
+            break  # some writes come by time, so runs differ by a few calls
         try:
             require_as_undisturbed(server, run, answer, fault)
         except AssertionError as error:

@@ -16,6 +16,8 @@ LATE = 0.7
 """Share of the steps after which a gain is a late one."""
 _COPIES = {"copy_layout": "copies", "copy_hash": "copies", "copy_face": "share_above"}
 """Measure -> its share of copies."""
+_LEAST_COMPARED = 8
+"""Comparisons of captions from which on their share says anything: a photo repeated has only a few."""
 _LEAST_WAY = 0.03
 """Similarity that the photos' own must be above the base's: else the base is as like, and likeness says nothing."""
 
@@ -49,6 +51,8 @@ class Measured:
     held_out: Sequence[HeldOut] = ()
     usual: float = 1.0
     """Strength at which the file is meant to be used."""
+    shown: float | None = None
+    """How often each image was shown, as a share of what the preset gives."""
 
     def row(self, part: str, id: str) -> Mapping[str, Any]:
         """A measure of a part; empty if it is not there or unknown."""
@@ -189,6 +193,16 @@ def _lost_later(id: str) -> Callable[[Measured], Reading | None]:
     return read
 
 
+def _captions_fit(found: Measured) -> Reading | None:
+    row = found.row("generalises", "captions_fit")
+    compared = finite(row.get("compared"))
+    return None if not row or (compared is not None and compared < _LEAST_COMPARED) else Reading(row["value"])
+
+
+def _shown(found: Measured) -> Reading | None:
+    return None if found.shown is None else Reading(found.shown)
+
+
 AXES: Mapping[str, Callable[[Measured], Reading | None]] = {
     "likeness": _likeness,
     "half": _half,
@@ -208,10 +222,11 @@ AXES: Mapping[str, Callable[[Measured], Reading | None]] = {
     "clipped": _clipped,
     "trigger_said": _value("likeness", "trigger_said"),
     "people": _value("likeness", "people"),
-    "captions_fit": _value("generalises", "captions_fit"),
+    "captions_fit": _captions_fit,
     "distinct": _value("generalises", "distinct"),
     "photos_left": _value("generalises", "distinct", "distinct"),
     "held_out_lost": _held_out,
+    "shown": _shown,
 }
 """Axis -> how it is read. `rules.toml` says what each means."""
 

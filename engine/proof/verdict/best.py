@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from loratui.engine.proof.verdict.axes import Measured, Point
+from loratui.engine.untrusted import finite
 
 CLEARLY = 0.03
 """By so much another must be better than the file at its usual strength, which is what people expect."""
-FORESEEN = 0.05
+FORESEEN = 0.03
 """By so much one that was not made must be better than all that were."""
-STRONG = 1.1
-"""Strength beyond which the variety falls no further."""
 FITTED = ("likeness", "variety", "unhurt")
 """What counts. Copies are too uncertain in single images."""
-LEAST_RATE = 0.5
-"""Share of the last file's rate at which the variety of an earlier one falls at least."""
-WEAKER = 0.8
-"""Times the usual strength: what the guides recommend for a LoRA that is too strong."""
+LOST = ((0.0, 0.0), (0.5, 0.55), (0.8, 0.7), (1.0, 1.0), (1.25, 1.28), (1.5, 1.35))
+"""(share of the usual strength, share of the variety's logarithm that is lost there at it), by the runs of `benchmarks/verdicts.py`."""
+OF_ALL_PROMPTS = 0.6
+"""Weight of the variety over all prompts, against that of the curve of strengths, which has fewer images."""
+MORE_PROMPTS = 1.2
+"""Times as much variety is lost over many prompts as over those of a validation, by the same runs."""
+BY_STEPS = 0.5
+"""Power of the share of the steps with which a file loses variety."""
+MEASURED = 0.3
+"""Weight of what was measured of a file itself, against that power: it has one prompt."""
+FORESEEN_STRENGTHS = (0.8,)
+"""Times the usual strength, between two that were made: 0.8 is what the guides recommend for a LoRA that is too strong."""
 _LEAST = 0.02
 _CURVES = ("likeness", "variety", "sharpness", "saturation", "copy_hash", "copy_layout")
 
@@ -46,7 +54,7 @@ def best(found: Measured, file: str, strength: float, *, chosen: str = "") -> di
     made = candidates(found)
     if not made:
         return None
-    every = _fitted(made, file, strength)
+    every = _fitted(found, made, file, strength)
     if chosen in {one.file for one in made}:
         every = [one for one in every if one.file == chosen] or [one for one in made if one.file == chosen]
     usual = next((one for one in every if (one.file, one.strength) == (file, strength)), every[0])
@@ -76,7 +84,7 @@ def candidates(found: Measured) -> list[Candidate]:
         for key, points in places.items():
             place = next(iter(points.values()))
             made.setdefault(key, Candidate(place.file, place.step, place.strength, dict(_worth(found, points))))
-    return _smoothed(list(made.values()))
+    return list(made.values())
 
 
 def _worth(found: Measured, points: Mapping[str, Point]) -> Iterator[tuple[str, float]]:
@@ -96,64 +104,84 @@ def _copies(point: Point | None) -> Any:
     return point.shares.get("copies") if point else None
 
 
-def _smoothed(every: Sequence[Candidate]) -> list[Candidate]:
-    """With the variety of each file as it falls with its strength: a few seeds say little of one strength, and more of them all."""
-    rates: dict[str, list[float]] = {}
-    for one in every:
-        if "variety" in one.worth and one.strength <= STRONG:
-            rates.setdefault(one.file, []).append(-math.log(one.worth["variety"]) / one.strength)
-    means = {file: sum(found) / len(found) for file, found in rates.items()}
-    return [
-        replace(one, worth={**one.worth, "variety": _varied(means[one.file], one.strength)}) if one.file in means else one
-        for one in every
-    ]
+def _fitted(found: Measured, made: Sequence[Candidate], file: str, usual: float) -> list[Candidate]:
+    """`file` at its strengths and at those between, and the earlier files of epochs at the same strengths.
 
-
-def _varied(rate: float, strength: float) -> float:
-    return math.exp(-rate * min(strength, STRONG))
-
-
-def _fitted(made: Sequence[Candidate], file: str, usual: float) -> list[Candidate]:
-    """`file` at its strengths and a little weaker, and the earlier files of epochs at the same strengths.
-
-    A few images say little of one file: likeness only rises from file to file, and what the strength takes of the variety grows with the
-    logarithm of the steps. Each figure of an earlier file changes with the strength as that of `file` does.
+    A few images say little of one file. So likeness only rises from file to file, and the variety falls with strength and steps as it
+    did in the runs that were looked at whole (`docs/verdicts.md`). What else an earlier file is worth changes with the strength as
+    it does for `file`.
     """
     own = {one.strength: one for one in made if one.file == file}
     if usual not in own:
         return list(made)
-    if (weaker := _between(own, round(WEAKER * usual, 2))) is not None:
-        own[weaker.strength] = weaker
-    last = own[usual]
+    for share in FORESEEN_STRENGTHS:
+        if (between := _between(own, round(share * usual, 2))) is not None:
+            own[between.strength] = between
+    last, rate = own[usual], _rate(found, own[usual])
     files = sorted(
         (one for one in made if one.file != file and one.strength == usual and one.step), key=lambda one: one.step or 0
     )
+    steps = last.step or max((one.step or 1 for one in files), default=1)
     likeness = _rising([one.worth.get("likeness", 0.0) for one in files])
-    rate = _rate(last)
-    rates = _rates(
-        [(one.step or 1, _rate(one)) for one in files], last.step or max((one.step or 1 for one in files), default=1), rate
-    )
-    found = [replace(one, worth=_part(one.worth)) for one in own.values()]
-    for one, like, falls in zip(files, likeness, rates, strict=True):
+    fitted = [_with_variety(one, one.worth, rate, usual) for one in own.values()]
+    for one, like, falls in zip(files, likeness, _rates(files, steps, rate), strict=True):
         if one.step == last.step:
             continue
         for strength, other in own.items():
-            worth = dict(_part(other.worth))
+            worth = dict(other.worth)
             if "likeness" in worth:
                 worth["likeness"] = min(1.0, like * worth["likeness"] / last.worth["likeness"])
-            if falls is not None:
-                worth["variety"] = _varied(falls, strength)
-            found.append(Candidate(one.file, one.step, strength, worth, made=strength == usual))
+            fitted.append(
+                _with_variety(Candidate(one.file, one.step, strength, {}, made=strength == usual), worth, falls, usual)
+            )
+    return fitted
+
+
+def _with_variety(one: Candidate, worth: Mapping[str, float], rate: float | None, usual: float) -> Candidate:
+    """With what counts, and the variety that is left at its strength."""
+    counts = {id: value for id, value in worth.items() if id in FITTED}
+    if rate is not None:
+        counts["variety"] = max(_LEAST, math.exp(-rate * _along(LOST, one.strength / usual)))
+    return replace(one, worth=counts)
+
+
+def _rate(found: Measured, last: Candidate) -> float | None:
+    """The logarithm of the variety that the last file loses at its usual strength; None if it is not known."""
+    over_all = finite(found.row("generalises", "variety").get("ratio"))
+    known = [
+        (weight, _lost(value))
+        for weight, value in ((OF_ALL_PROMPTS, over_all), (1 - OF_ALL_PROMPTS, last.worth.get("variety")))
+        if value is not None
+    ]
+    return MORE_PROMPTS * sum(weight * lost for weight, lost in known) / sum(weight for weight, _ in known) if known else None
+
+
+def _lost(variety: float) -> float:
+    return -math.log(min(1 - _LEAST, max(_LEAST, variety)))
+
+
+def _rates(files: Sequence[Candidate], steps: int, last: float | None) -> list[float | None]:
+    """The same of each earlier file: by its steps, and in part by what was measured of the files."""
+    if last is None:
+        return [None] * len(files)
+    points = [(float(one.step or 1), _lost(one.worth["variety"])) for one in files if "variety" in one.worth]
+    found: list[float | None] = []
+    for one in files:
+        at = float(one.step or 1)
+        share = min(1.0, at / steps) ** BY_STEPS
+        if points:
+            share = (1 - MEASURED) * share + MEASURED * _along(points, at) / points[-1][1]
+        found.append(last * share)
     return found
 
 
-def _part(worth: Mapping[str, float]) -> dict[str, float]:
-    return {id: value for id, value in worth.items() if id in FITTED}
-
-
-def _rate(one: Candidate) -> float | None:
-    """How fast the variety falls with the strength."""
-    return -math.log(one.worth["variety"]) / min(one.strength, STRONG) if "variety" in one.worth else None
+def _along(points: Sequence[tuple[float, float]], at: float) -> float:
+    """The value at a place, on straight lines between points in order; beyond them that of the nearest."""
+    place = bisect_left(points, at, key=lambda point: point[0])
+    if place in (0, len(points)):
+        return points[min(place, len(points) - 1)][1]
+    (before, low), (after, high) = points[place - 1], points[place]
+    return low + (high - low) * (at - before) / (after - before)
 
 
 def _rising(values: Sequence[float]) -> list[float]:
@@ -165,19 +193,6 @@ def _rising(values: Sequence[float]) -> list[float]:
             (b, m), (a, n) = blocks.pop(), blocks.pop()
             blocks.append(((a * n + b * m) / (n + m), n + m))
     return [value for value, count in blocks for _ in range(count)]
-
-
-def _rates(of_files: Sequence[tuple[int, float | None]], last_step: int, last: float | None) -> list[float | None]:
-    """The rate of each file, by a line through the known ones over the logarithm of the steps; that of the last counts twice, since it
-    has more images, and none is below a share of it."""
-    if last is None:
-        return [None] * len(of_files)
-    points = [(math.log(step), rate, 1.0) for step, rate in of_files if rate is not None] + [(math.log(last_step), last, 2.0)]
-    weight = sum(w for _, _, w in points)
-    middle, mean = sum(x * w for x, _, w in points) / weight, sum(y * w for _, y, w in points) / weight
-    wide = sum(w * (x - middle) ** 2 for x, _, w in points)
-    slope = max(0.0, sum(w * (x - middle) * (y - mean) for x, y, w in points) / wide) if wide > 0 else 0.0
-    return [max(LEAST_RATE * last, mean + slope * (math.log(step) - middle)) for step, _ in of_files]
 
 
 def _between(own: Mapping[float, Candidate], strength: float) -> Candidate | None:

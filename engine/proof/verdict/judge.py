@@ -77,12 +77,14 @@ class Judged:
     """The losses of held-out images while it was trained."""
     pulls: Sequence[Pull] = ()
     """Trained images that stood out by their loss."""
+    shown: float | None = None
+    """How often each image was shown, as a share of what the preset gives; None if that is not known."""
 
 
 def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged, by: Rules | None = None) -> dict[str, Any]:
     """`verdict`, `best` and `advice` as `measures.json` has them. Missing measures count as unknown."""
     by = by or rules()
-    found = Measured(parts, about.held_out, about.strength)
+    found = Measured(parts, about.held_out, about.strength, about.shown)
     axes = read_axes(found)
     weighed = weigh(axes, by)
     verdict = said(notes, about.file) or _verdict(weighed, axes, by)

@@ -145,7 +145,7 @@ def test_the_run_with_the_best_images_at_equal_strength_is_picked(trio: Sweep) -
 
 def test_of_runs_within_the_spread_the_lighter_is_picked_and_the_others_are_named(trio: Sweep) -> None:
     first, second, third = directories(trio)
-    for run, likeness in ((first, 0.76), (second, 0.78), (third, 0.4)):
+    for run, likeness in ((first, 0.8), (second, 0.82), (third, 0.4)):
         measured(run, likeness, spread=0.08)
     found = compare(trio)
     assert found.pick.run in (first.name, second.name)
