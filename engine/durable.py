@@ -207,6 +207,24 @@ def open_to_write(path: Path, flags: int) -> int:
     raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
 
 
+def append_lines(path: Path, lines: bytes) -> None:
+    """Adds whole lines to a file, which is made if it is missing; they are on the disk on return. A line that was torn there ends first,
+    so that it spoils no other. Raises `DiskError`, after which a part may be there."""
+
+    def append() -> None:
+        with _named(path):
+            fd = open_to_write(path, os.O_RDWR | os.O_APPEND)
+            try:
+                size = os.fstat(fd).st_size
+                torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+                write_all(fd, (b"\n" if torn else b"") + lines)
+                _sync(fd)
+            finally:
+                os.close(fd)
+
+    patiently(path, append, len(lines))
+
+
 def make_directory(path: Path) -> None:
     """Creates `path` and its missing parents, for the owner alone. Raises `DiskError`."""
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.machine import web
 from loratui.engine.machine.addresses import VARIABLES, address
-from loratui.engine.runs.when_finished import web
 from loratui.engine.runs.when_finished.result import Result, tried
 from loratui.engine.runs.when_finished.stopping import Stopping
 

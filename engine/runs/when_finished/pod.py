@@ -13,9 +13,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from loratui.engine.machine import web
 from loratui.engine.machine.pods import STILL_COSTS, Pod
 from loratui.engine.planning.ending_rules import program
-from loratui.engine.runs.when_finished import programs, web
+from loratui.engine.runs.when_finished import programs
 from loratui.engine.runs.when_finished.result import Result, tried
 from loratui.engine.runs.when_finished.stopping import Stopping
 

@@ -1,0 +1,50 @@
+"""Proposals that become captions of the folder, by the save that keeps what was there before."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratui.engine.captioning.cleaned import USELESS
+from loratui.engine.captioning.proposals import Proposal, Proposals
+from loratui.engine.dataset import caption_store
+from loratui.engine.dataset.contents import DatasetScan
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was written."""
+
+    files: tuple[str, ...]
+    """The images, by their paths within the folder."""
+    kept: Path | None = None
+    """Where the captions from before are; None where nothing was written."""
+
+
+def is_useful(proposal: Proposal) -> bool:
+    """Whether a proposal may be accepted together with others, unseen."""
+    return bool(proposal.text) and not any(flag.id in USELESS for flag in proposal.flags)
+
+
+def accept(scan: DatasetScan, proposals: Mapping[str, Proposal], kept: Proposals, *, replace: bool = False) -> Accepted:
+    """Writes the captions of these images (by relative path) beside them; those of no use are left out, and so are images that have
+    a caption, unless `replace`. Several captions of an image are written each into a file of its own.
+
+    Raises `DatasetError` and `DiskError`; nothing is written then.
+    """
+    images = {image.relative: image for image in scan.images}
+    chosen = {
+        name: one
+        for name, one in proposals.items()
+        if is_useful(one) and one.state != "dismissed" and (replace or images[name].caption is None)
+    }
+    if not chosen:
+        return Accepted(())
+    apart = {name for name, one in chosen.items() if one.variants}
+    shown = tuple(dataclasses.replace(image, apart=image.apart or image.relative in apart) for image in scan.images)
+    texts = {name: "\n".join((one.text, *one.variants)) for name, one in chosen.items()}
+    saved = caption_store.save(dataclasses.replace(scan, images=shown), texts)
+    kept.mark(chosen.values(), "accepted")
+    return Accepted(tuple(chosen), saved.kept)
