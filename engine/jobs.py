@@ -87,6 +87,14 @@ JOBS: dict[str, Job] = {
         answer_s=600.0,
         environ={"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     ),
+    "caption": Job(
+        module="loratui.engine.captioning.worker",
+        title="The captioner",
+        begin_s=900.0,  # 17 GB of weights from a network volume
+        answer_s=1800.0,  # a batch of a large model on a CPU
+        line_bytes=LIST_FILE_BYTES,
+        environ={"HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1", **_NO_TALK},
+    ),
     "probe": Job(**_TRAINS),
     "base": Job(**_TRAINS),
     "train": Job(**_TRAINS, supervised=True),

@@ -105,16 +105,25 @@ class Account:
     """Whether the token comes from HF_TOKEN and not from the store."""
 
 
-def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> DownloadPlan:
+def look_up(
+    target: str,
+    files: Sequence[str] = (),
+    *,
+    known: bool = False,
+    revision: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> DownloadPlan:
     """What has to be fetched of `owner/name` (or `owner/name/file`) to train on it; asks the hub, fetches nothing.
 
-    Without `files` it is what a base model needs: no second formats, no duplicates. Raises `HubError`.
+    Without `files` it is what a base model needs: no second formats, no duplicates. `known`: loratui itself names the files, of a
+    model that is not trained on (`hub_choice.named`). `revision` is a commit; empty: the newest. Raises `HubError`.
     """
     named = parse_id(target)
     if named is None:
         raise HubNameError("name", f"{target}: not a name of a model on the hub.", "Names look like owner/name.")
     wanted = [*([named.file] if named.file else []), *files]
-    answer = _ask({"command": "look_up", "repo": named.repo, "files": wanted}, environ)
+    request = {"command": "look_up", "repo": named.repo, "files": wanted, "known": known, "revision": revision}
+    answer = _ask(request, environ)
     return DownloadPlan(**{**answer, "files": tuple(RemoteFile(**file) for file in answer["files"])})
 
 

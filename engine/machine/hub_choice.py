@@ -47,6 +47,17 @@ def choose(names: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
     raise NotChosen("it holds no model that can be trained on.", "Choose a model with .safetensors files.")
 
 
+def named(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The files that loratui itself names: each name that is no pattern must be there. Raises `NotChosen`, also for pickles."""
+    missing = next((one for one in wanted if "*" not in one and one not in names), None)
+    if missing is not None:
+        raise NotChosen(f"it has no file {missing} any more.", "Update loratui.")
+    chosen = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted)]
+    if any(name.lower().endswith(_PICKLE) for name in chosen):
+        raise NotChosen("a file that can run code is not fetched.")
+    return sorted(chosen)
+
+
 def _wanted(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     chosen: list[str] = []
     for pattern in wanted:

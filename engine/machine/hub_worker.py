@@ -19,7 +19,7 @@ from huggingface_hub.utils._http import default_client_factory  # the only name 
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.machine import hub_answers, hub_fetch, hub_upload
 from loratui.engine.machine.hub import RemoteFile
-from loratui.engine.machine.hub_choice import NotChosen, choose
+from loratui.engine.machine.hub_choice import NotChosen, choose, named
 from loratui.engine.machine.hub_fetch import blob_of, folder_name, partial_of, patiently, snapshot_of
 from loratui.engine.machine.hub_words import Failure, explain
 
@@ -92,13 +92,14 @@ def _require_token(token: str) -> None:
 def look_up(request: Mapping[str, Any]) -> dict[str, Any]:
     """What `hub.DownloadPlan` holds."""
     repo = request["repo"]
-    info = _asked(lambda: HfApi().model_info(repo, files_metadata=True, timeout=hub_fetch.TIMEOUT_S), 0.0)
+    revision = request.get("revision") or None
+    info = _asked(lambda: HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=hub_fetch.TIMEOUT_S), 0.0)
     commit = hub_answers.commit_of(info.sha)
     with _shaped():
         siblings = {file.rfilename: file for file in info.siblings or []}
         known, licence = hub_answers.names_of(siblings), _licence(info)
     try:
-        names = choose(known, request["files"])
+        names = (named if request.get("known") else choose)(known, request["files"])
     except NotChosen as error:
         raise Failure("name", f"{repo}: {error.message}", error.remedy) from None
     files = [_remote(repo, commit, siblings[name]) for name in names]

@@ -1,0 +1,169 @@
+"""Every captioner whole: a tiny model of its class with random weights, through the real job in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_captioners import make, make_tagger
+from made_images import drawn
+from PIL import Image
+
+from loratui.engine.captioning.captioners import CAPTIONERS, ENDPOINT
+from loratui.engine.captioning.protocol import Answer
+from loratui.engine.jobs import JobFailed, Process
+
+LOCAL = [row.id for row in CAPTIONERS.values() if row.id not in (ENDPOINT, "florence-2-large", "qwen3-vl-8b", "wd-eva02")]
+"""One captioner of each module."""
+
+
+@contextmanager
+def job(captioner: str, folder: Path, **options: Any) -> Iterator[Process]:
+    process = Process("caption", {"captioner": captioner, "folder": str(folder), "options": options})
+    process.begin()
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+def asked(process: Process, images: list[Path], instruction: str = "describe the image") -> tuple[list[Any], list[Any]]:
+    """The answers, and what was told on the way."""
+    told: list[Any] = []
+    process.ask({"images": [str(path) for path in images], "instruction": instruction})
+    return process.answer(told.append).value, told
+
+
+def images(folder: Path) -> list[Path]:
+    """Three images of three shapes, one of them lying, and a file that is none."""
+    paths = [folder / f"{name}.png" for name in ("square", "wide", "broken", "tall")]
+    drawn(1, (96, 96)).save(paths[0])
+    drawn(2, (160, 64)).save(paths[1])
+    paths[2].write_bytes(b"no image")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    drawn(3, (128, 64)).save(paths[3], exif=turned)
+    return paths
+
+
+def test_a_tagger_answers_through_its_job_and_an_image_that_is_none_costs_no_other(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra taggers is not installed")
+    with job("wd14", make_tagger(tmp_path / "model")) as process:
+        answers, told = asked(process, images(tmp_path))
+    assert [list(answer) for answer in answers] == [["answer"], ["answer"], ["failed"], ["answer"]]
+    assert answers[2]["failed"]["message"].startswith("broken.png: ")
+    assert all(Answer.from_json(answers[at]["answer"]).tags for at in (0, 1, 3))
+    assert told[0]["done"] == 0
+    assert told[-1] == {"done": 4, "said": told[0]["said"]}
+    assert "CPU" in told[0]["said"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("captioner", LOCAL)
+def test_each_captioner_answers_in_batches_as_it_does_alone_and_again(tmp_path: Path, captioner: str) -> None:
+    row, paths = CAPTIONERS[captioner], images(tmp_path)
+    folder = make(row.module, tmp_path / "model")
+    good = [paths[at] for at in (0, 1, 3)]
+    with job(captioner, folder, tokens=24) as process:
+        together, told = asked(process, paths)
+        alone = [asked(process, [path])[0][0] for path in good]
+    assert [list(answer) for answer in together] == [["answer"], ["answer"], ["failed"], ["answer"]]
+    assert [together[at] for at in (0, 1, 3)] == alone
+    texts = [Answer.from_json(answer["answer"]).text for answer in alone]
+    assert all(texts)
+    assert not any(mark in text for text in texts for mark in ("<", "[", "|")), texts
+    assert told[-1]["done"] == len(paths)
+    assert "CPU" in told[-1]["said"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("captioner", ["qwen3-vl-4b", "joycaption", "florence-2-base"])
+def test_images_of_several_shapes_in_one_batch_are_each_as_alone(tmp_path: Path, captioner: str) -> None:
+    import importlib
+
+    row = CAPTIONERS[captioner]
+    model = importlib.import_module(f"loratui.engine.captioning.{row.module}").load(
+        row, make(row.module, tmp_path), {"tokens": 24}
+    )
+    shown = [drawn(at, size) for at, size in enumerate(((320, 320), (96, 400), (512, 256)))]
+    model.most_at_once = 3
+    assert model.captions(shown, "describe the image") == [model.captions([one], "describe the image")[0] for one in shown]
+
+
+@pytest.mark.long
+def test_prompts_are_those_of_the_models_own_processors(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, Florence2Processor, LlavaProcessor, SiglipImageProcessorPil
+
+    from loratui.engine.captioning import florence, joycaption
+
+    given: list[dict[str, Any]] = []
+    shown = drawn(1, (100, 60))
+    for module, row in ((florence, CAPTIONERS["florence-2-base"]), (joycaption, CAPTIONERS["joycaption"])):
+        folder = make(row.module, tmp_path / row.module)
+        model = module.load(row, folder, {"tokens": 4})
+        generate = model._model.generate
+        model._model.generate = lambda _said=generate, **inputs: given.append(inputs) or _said(**inputs)
+        model.captions([shown], "long" if row.module == "florence" else "describe the fox")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "florence")
+    tokenizer.image_token, tokenizer.image_token_id = "<image>", tokenizer.convert_tokens_to_ids("<image>")
+    processor = CLIPImageProcessorPil.from_pretrained(tmp_path / "florence")
+    processor.image_seq_length = (64 // 32) ** 2 + 1
+    theirs = Florence2Processor(processor, tokenizer)(images=shown, text="<MORE_DETAILED_CAPTION>", return_tensors="pt")
+    assert given[0]["input_ids"].equal(theirs["input_ids"])
+    assert given[0]["pixel_values"].equal(theirs["pixel_values"])
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "joycaption")
+    processor = SiglipImageProcessorPil.from_pretrained(tmp_path / "joycaption")
+    llava = LlavaProcessor(processor, tokenizer, patch_size=14, vision_feature_select_strategy="full")
+    turns = [{"role": "system", "content": joycaption.SYSTEM}, {"role": "user", "content": "describe the fox"}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    theirs = llava(images=shown, text=text, return_tensors="pt", add_special_tokens=False)
+    assert given[1]["input_ids"].equal(theirs["input_ids"])
+    assert given[1]["pixel_values"].equal(theirs["pixel_values"].to(given[1]["pixel_values"].dtype))
+
+
+@pytest.mark.long
+def test_files_of_another_model_and_cut_weights_are_refused_in_words(tmp_path: Path) -> None:
+    folder = make("blip", tmp_path)
+    with pytest.raises(JobFailed, match="this is not Florence-2 base, but blip"), job("florence-2-base", folder):
+        pass
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(JobFailed, match="cannot be loaded"), job("blip", folder):
+        pass
+    weights.rename(folder / "pytorch_model.bin")
+    with pytest.raises(JobFailed, match="cannot be loaded"), job("blip", folder):
+        pass
+
+
+@pytest.mark.long
+def test_weights_that_lack_a_tensor_are_not_filled_with_noise(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = make("qwen3_vl", tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    lost = next(name for name in tensors if "mlp" in name)
+    del tensors[lost]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(JobFailed, match="the weights do not fit at"), job("qwen3-vl-4b", folder):
+        pass
+
+
+@pytest.mark.long
+def test_code_that_lies_beside_the_weights_is_not_run(tmp_path: Path) -> None:
+    folder = make("qwen3_vl", tmp_path / "model")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for name, keys in (
+        ("config.json", ("AutoConfig", "AutoModel", "Qwen3VLForConditionalGeneration")),
+        ("tokenizer_config.json", ("AutoTokenizer",)),
+        ("preprocessor_config.json", ("AutoImageProcessor", "AutoProcessor")),
+    ):
+        told = json.loads((folder / name).read_text())
+        told["auto_map"] = {key: ["evil.Evil", None] if key == "AutoTokenizer" else "evil.Evil" for key in keys}
+        (folder / name).write_text(json.dumps(told))
+    with job("qwen3-vl-4b", folder, tokens=2) as process:
+        assert asked(process, images(tmp_path)[:1])[0][0]["answer"]
+    assert not (tmp_path / "ran").exists()
