@@ -42,8 +42,9 @@ RECORD = ".loratui-unpacked.json"
 """Beside the unpacked images: what of the zip was left out; hidden, so that a scan passes over it."""
 
 
-def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """What of a zip was not unpacked: a warning for each reason for which entries may be missed, one note for all else."""
+def findings(left_out: Iterable[tuple[str, str]], *, of_a_zip: bool = True) -> Iterator[Finding]:
+    """What of a zip was not unpacked, or of a list of folders not taken: a warning for each reason for which it may be missed, one
+    note for all else."""
     others: list[str] = []
     missed: dict[str, list[str]] = {}
     for name, reason in left_out:
@@ -52,9 +53,9 @@ def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
         else:
             others.append(name)
     for reason, names in missed.items():
-        yield Finding.of("zip_left_out", names, reason=reason)
+        yield Finding.of("zip_left_out" if of_a_zip else "gathered_left_out", names, reason=reason)
     if others:
-        yield Finding.of("zip_ignored", others)
+        yield Finding.of("zip_ignored" if of_a_zip else "gathered_ignored", others)
 
 
 def is_archive(path: Path) -> bool:

@@ -69,12 +69,15 @@ SYSTEM = "belongs to the operating system"
 MASK = "is a mask, not an image"
 MASKS = "holds masks, by its name: give it by itself if its images are meant"
 PROMPTS = "is no caption, by its name"
+CACHE = "is a cache of ai-toolkit; loratui makes its own"
+CONTROLS = "holds control images of ai-toolkit, which are not trained on"
 
 _OWN = re.compile(r"\.loratui-.*|\.captions-before|\.preparing-.*|\.caption-.*")
 _SYSTEM = re.compile(
     r"__MACOSX|(eh)?thumbs\.db|desktop\.ini|icon\r|@eadir|lost\+found|\$recycle\.bin|system volume information", re.IGNORECASE
 )
 _MASK = re.compile(r".*-(masklabel|condlabel)\.\w+", re.IGNORECASE | re.DOTALL)
+_CACHE = re.compile(r"_(latent|t_e|clip_vision)_cache")
 _NO_CAPTION = re.compile(
     r"(sample[ _-]?|negative[ _-]?)?prompts?([ _-].*)?|read[ _-]?me|licen[cs]e|requirements|notes?|classes|changelog|"
     r"(all[ _-]?)?(captions|tags)|files?[ _-]?list",
@@ -129,7 +132,9 @@ def why_passed_over(name: str) -> str:
         return SYSTEM
     if name.startswith("."):
         return HIDDEN
-    return MASK if _MASK.fullmatch(name) else ""
+    if _CACHE.fullmatch(name):
+        return CACHE
+    return CONTROLS if name == "_controls" else MASK if _MASK.fullmatch(name) else ""
 
 
 def is_no_caption(name: str) -> bool:
@@ -153,4 +158,4 @@ def told_by_content(head: bytes) -> str:
     return next((reason for pattern, reason in _CONTENTS if pattern.match(head)), "")
 
 
-_EXPECTED = frozenset((OTHER, HIDDEN, SYSTEM, MASK, MASKS, PROMPTS, *NOT_TRAINED_ON.values()))
+_EXPECTED = frozenset((OTHER, HIDDEN, SYSTEM, MASK, MASKS, PROMPTS, CACHE, CONTROLS, *NOT_TRAINED_ON.values()))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loratui.engine.dataset import archives, caption_words, similar
+from loratui.engine.dataset import archives, caption_words, gathered, similar
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
@@ -108,6 +108,7 @@ def inspect_scan(
     groups = similar.copies(found.images) if copies is None else copies
     case = Case(found, settings, preset, groups, facts or None, tokenizer, guess=guess, implies=implies)
     checked = run_checks(case)
-    of_the_zip = archives.findings(archives.left_out_of(found.root))
-    findings = tuple(worst_first((*checked.findings, *of_the_zip)))
+    of_the_list = tuple(gathered.findings(found.root))
+    not_taken = archives.findings(archives.left_out_of(found.root), of_a_zip=not of_the_list)
+    findings = tuple(worst_first((*checked.findings, *of_the_list, *not_taken)))
     return Inspection(case, findings, checked.not_checked, None, guess or by_folder.get("dataset.trigger", ""))

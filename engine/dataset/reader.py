@@ -52,8 +52,10 @@ class _Folder:
 class FolderReader:
     """Collects the parts of a scan; lives for one scan."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        """With `alone`, no folder below `root` is looked into."""
         self.root = root
+        self._alone = alone
         self._prefix = len(str(root)) + (str(root) != os.sep)
         """Characters of a path before its part within the root."""
         self._images: list[ImageEntry] = []
@@ -75,7 +77,8 @@ class FolderReader:
         The root's own images, and below it every `N_token class` and regularisation folder. Only where that gives no
         image of a subject, folders without a number are read too. Raises `DatasetError` if the root cannot be read.
         """
-        for child in self._read_folder(_named(self.root, regularisation=False)):
+        children = self._read_folder(_named(self.root, regularisation=False))
+        for child in () if self._alone else children:
             self._look_into(child, DEEPEST)
         subject = any(not image.regularisation for image in self._images)
         wanted = [path for path in self._unnumbered if not subject and not self._holds_results(path)]

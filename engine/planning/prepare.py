@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loratui.engine.dataset import archives
+from loratui.engine.dataset import gathered
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.held_out import with_held_out
 from loratui.engine.dataset.implications import implications
@@ -49,7 +49,8 @@ def prepare(
     """Reads the recipe's folder, decodes its images coarsely within a time limit, and plans and checks the run.
 
     `machine` None: driver and torch are asked, which may take seconds.
-    A zip in place of the folder is unpacked below `home`, once for each content, and the recipe names that folder then.
+    A zip or a list of folders in place of the folder is unpacked or gathered below `home`, once for each content, and the recipe
+    names that folder then.
     `facts` are what the deep check measured of the images, by relative path.
     Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
     """
@@ -74,6 +75,5 @@ def prepare(
 
 def _unpacked(recipe: Recipe, home: Path) -> Recipe:
     path = Path(recipe.settings.dataset.path).expanduser()
-    if not archives.is_archive(path):
-        return recipe
-    return recipe.with_changes({"dataset.path": str(archives.unpack_once(path, home / "datasets"))})
+    folder = gathered.opened(path, home / "datasets")
+    return recipe if folder == path else recipe.with_changes({"dataset.path": str(folder)})

@@ -50,16 +50,16 @@ def run(args: argparse.Namespace) -> int:
     files message why remedy} not_checked[] {id reason} trained_with[] left_out[] {file reason} concepts[] {name images repeats
     from_folder rule_repeats balanced_repeats} regularisation {images weight image_steps optimizer_steps} exit_code`.
     """
-    from loratui.engine.dataset import archives
+    from loratui.engine.dataset import archives, folder_lists, gathered
 
     given = args.dataset or args.dataset_option
     if not given:
         raise UsageError("No folder was given.", "Use loratui check FOLDER.")
     path = Path(given).expanduser()
-    if not archives.is_archive(path):
+    if not archives.is_archive(path) and not folder_lists.is_list(path):
         return _check(args, path, path)
     with tempfile.TemporaryDirectory(prefix="loratui-check-") as place:
-        return _check(args, path, archives.unpack(path, Path(place) / "images"))
+        return _check(args, path, gathered.opened(path, Path(place)))
 
 
 def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:

@@ -194,18 +194,17 @@ def _saved_in_copy(edits: DatasetEdits, home: Path) -> CaptionsSaved:
 
 
 def _opened(typed: str, folder: Path, home: Path) -> DatasetEdits:
-    """The folder as read; a zip is unpacked below `home` once, a prepared copy leads back to the folder it was made of.
+    """The folder as read; a zip is unpacked below `home` once, a list of folders gathered, a prepared copy leads back to the folder it was made of.
 
     Raises `LoratuiError` for what cannot be trained on, and `OSError`.
     """
-    from loratui.engine.dataset import archives
+    from loratui.engine.dataset import gathered
     from loratui.engine.dataset.prepared_copy import read_history
     from loratui.engine.dataset.scan import scan
     from loratui.engine.dataset.similar import copies
     from loratui.tui.dataset.edits import Choices, DatasetEdits
 
-    if archives.is_archive(folder):
-        folder = archives.unpack_once(folder, home / "datasets")
+    folder = gathered.opened(folder, home / "datasets")
     history = read_history(folder)
     if history is not None and history.source.is_dir():
         found = scan(history.source)

@@ -171,13 +171,14 @@ class Wizard:
         found: dict[str, DatasetScan] = {}
 
         def check(answer: str) -> str:
+            from loratui.engine.dataset import gathered
             from loratui.engine.dataset.scan import scan
 
             folder = path_from_text(answer)
             if folder is None:
                 return next_step_for_folder(answer)
             try:
-                found[answer] = scan(folder)
+                found[answer] = scan(gathered.opened(folder, self._home / "datasets"))
             except LoratuiError as error:
                 return f"{error} {next_step_for_folder(answer)}"
             except OSError as error:
@@ -188,7 +189,8 @@ class Wizard:
         folder = path_from_text(answer)
         scan = found.get(answer) or found[next(iter(found))]
         assert folder is not None
-        self._draft = self._draft.with_values({"dataset.path": str(folder.absolute())}).with_scan(scan)
+        path = folder.absolute() if folder.is_dir() else scan.root
+        self._draft = self._draft.with_values({"dataset.path": str(path)}).with_scan(scan)
         captioned = sum(image.caption is not None for image in scan.training)
         say(f"{text.count(len(scan.training), 'image')}, {captioned} with a caption.")
         for item in scan.left_out:

@@ -88,6 +88,28 @@ def test_concepts_of_onetrainer_without_their_masks(tmp_path: Path) -> None:
     assert reasons(found) == {"person/a-masklabel.png": file_kinds.MASK}
 
 
+def test_a_folder_of_ai_toolkit_without_its_caches_and_controls(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png").with_suffix(".txt").write_text("[trigger] in a park")
+    write_image(tmp_path / "_controls" / "a.depth.jpg")
+    touch(tmp_path, "_latent_cache/a_x.safetensors", "_t_e_cache/a.safetensors", ".aitk_size.json")
+    found = scan(tmp_path)
+    assert [image.relative for image in found.images] == ["a.png"]
+    assert missed(found) == set()
+    assert (reasons(found)["_controls"], reasons(found)["_t_e_cache"]) == (file_kinds.CONTROLS, file_kinds.CACHE)
+    codes = [finding.code for finding in run_checks(Case(found, load_preset("demo").settings)).findings]
+    assert "caption_placeholders" in codes
+
+
+def test_caches_of_other_trainers_beside_the_images(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    touch(tmp_path, "a_0096x0064_sdxl.npz", "a.safetensors", "cache/vae/a.pt")
+    (tmp_path / "aspect_ratio_bucket_metadata_x.json").write_text('{"a.png": {"original_size": [96, 64]}}')
+    (tmp_path / "aspect_ratio_bucket_indices_x.json").write_text('{"aspect_ratio_bucket_indices": {"1.5": ["a.png"]}}')
+    found = scan(tmp_path)
+    assert ([image.caption for image in found.images], missed(found)) == ([None], set())
+    assert len(found.left_out) == 4
+
+
 def test_a_folder_without_a_number_is_read_only_where_there_is_nothing_else(tmp_path: Path) -> None:
     write_image(tmp_path / "photos" / "a.png")
     assert len(scan(tmp_path).images) == 1
