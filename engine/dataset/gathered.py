@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine import durable
-from loratui.engine.dataset import archives, caption_names, captions, file_kinds, folder_lists
+from loratui.engine.dataset import archives, caption_names, captions, file_kinds, folder_lists, mask_files
 from loratui.engine.dataset.contents import ImageEntry
 from loratui.engine.dataset.folder_lists import FolderList, Source
 from loratui.engine.dataset.reader import MOST_FOLDERS, FolderReader
@@ -181,7 +181,7 @@ def _below(folder: Path, deep: bool, depth: int = 0) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
         for name in names:
-            if not file_kinds.why_passed_over(name):
+            if not file_kinds.why_passed_over(name) and not mask_files.is_folder(name):
                 yield from _below(folder / name, deep, depth + 1)
 
 
@@ -219,9 +219,10 @@ def _fill(place: Path, folder: _Folder) -> None:
     for one in folder.images:
         target = place / one.name
         target.symlink_to(one.image.path)
-        mask = one.image.path.with_name(f"{one.image.path.stem}-masklabel.png")
-        if mask.is_file():
-            target.with_name(f"{target.stem}-masklabel.png").symlink_to(mask)
+        if one.image.mask:
+            target.with_name(f"{target.stem}{mask_files.ENDINGS[0]}{one.image.mask.path.suffix}").symlink_to(
+                one.image.mask.path
+            )
         if one.texts is None and one.image.caption_path:
             data = read_small(one.image.caption_path, captions.LONGEST_BYTES + 1)
             durable.write_file(target.with_suffix(".txt"), data, durable=False)

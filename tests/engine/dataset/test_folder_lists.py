@@ -208,8 +208,10 @@ def test_what_is_saved_stays_in_the_gathered_folder_until_the_list_changes(photo
 
 def test_masks_come_with_their_images(photos: Path) -> None:
     image(photos / "photos" / "a-masklabel.png")
-    root = gather(photos, [concept("a", photos / "photos")]).root
-    assert (root / "a-masklabel.png").is_symlink()
+    image(photos / "photos" / "masks" / "b.png")
+    found = gather(photos, [concept("a", photos / "photos", include_subdirectories=True)])
+    masks = {entry.relative: entry.mask.path.resolve().name for entry in found.images if entry.mask}
+    assert masks == {"a.png": "a-masklabel.png", "b.png": "b.png"}
 
 
 def test_a_list_is_trained_on_and_checked_in_place_of_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
