@@ -174,6 +174,12 @@ def keep_as(path: Path, kept: Path) -> None:
         copy_new(path, kept)
 
 
+def link(path: Path, target: Path) -> None:
+    """Makes `path` lead to `target`, for a folder that is being built. Raises `DiskError`, `FileExistsError` where the name is taken."""
+    with _named(path), opened(path.parent) as folder:
+        os.symlink(target, path.name, dir_fd=folder)
+
+
 def remember(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> bool:
     """Keeps a value that can be had again, in a folder that is made if it is missing; whether the disk took it."""
     try:

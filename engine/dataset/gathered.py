@@ -24,7 +24,7 @@ from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError
 from loratui.engine.findings import Finding
 from loratui.engine.limits import FOLDER_FILES, LIST_FILE_BYTES
-from loratui.engine.untrusted import Unreadable, read_json, read_small
+from loratui.engine.untrusted import Unreadable, inside, read_json, read_small
 
 RECORD = ".loratui-gathered.json"
 """In the gathered folder: which list it was made of, and what means something else here."""
@@ -165,12 +165,11 @@ def _prompts(source: Source, beside: Path, left_out: list[tuple[str, str]]) -> t
 
 def _place(written: str, beside: Path) -> Path | None:
     """The folder that a list means: by its path, else by the last parts of it beside the list, which another machine may have written."""
-    parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    tails = [beside.joinpath(*parts[first:]) for first in range(max(0, len(parts) - 3), len(parts))]
+    parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
+    tails = [inside(beside, "/".join(parts[first:])) for first in range(max(0, len(parts) - 3), len(parts))]
     try:
-        return next(
-            (path.resolve() for path in (beside / Path(written).expanduser(), *tails) if written and path.is_dir()), None
-        )
+        places = (beside / Path(written).expanduser(), *tails)
+        return next((path.resolve() for path in places if written and path and path.is_dir()), None)
     except (OSError, RuntimeError, ValueError):  # a name that no file can have, ~ of somebody unknown
         return None
 
@@ -218,11 +217,10 @@ def _fill(place: Path, folder: _Folder) -> None:
     taken = caption_names.taken_by(place / one.name for one in folder.images)
     for one in folder.images:
         target = place / one.name
-        target.symlink_to(one.image.path)
+        durable.link(target, one.image.path)
         if one.image.mask:
-            target.with_name(f"{target.stem}{mask_files.ENDINGS[0]}{one.image.mask.path.suffix}").symlink_to(
-                one.image.mask.path
-            )
+            mask = one.image.mask.path
+            durable.link(target.with_name(f"{target.stem}{mask_files.ENDINGS[0]}{mask.suffix}"), mask)
         if one.texts is None and one.image.caption_path:
             data = read_small(one.image.caption_path, captions.LONGEST_BYTES + 1)
             durable.write_file(target.with_suffix(".txt"), data, durable=False)
