@@ -14,6 +14,7 @@ from loratui.engine.cleaning import clean
 from loratui.engine.dataset import captions, encodings
 from loratui.engine.dataset.caption_names import suffix
 from loratui.engine.untrusted import Unreadable, parse_json, read_whole
+from loratui.engine.words import count
 
 MOST_BYTES = 1 << 26
 """Of a list: 100 000 captions of 600 letters."""
@@ -54,7 +55,7 @@ def read(path: Path) -> CaptionList:
     found: Texts = {}
     for name, texts in _entries(suffix(path.name), data, unused):
         if len(found) >= MOST_NAMES:
-            raise Unreadable(errno.EFBIG, f"names more than {MOST_NAMES:,} images", str(path))
+            raise Unreadable(errno.EFBIG, f"names more than {count(MOST_NAMES, 'image')}", str(path))
         found.setdefault(name, []).extend(text for text in texts if text)
     kept = {name: _apart(texts) for name, texts in found.items() if any(texts)}
     return CaptionList(path, kept, tuple(unused))

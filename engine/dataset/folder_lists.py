@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from loratui.engine.cleaning import clean
 from loratui.engine.untrusted import Unreadable, finite, read_json
+from loratui.engine.words import count
 
 MOST_BYTES = 1 << 24
 MOST_FOLDERS = 500
@@ -197,10 +198,12 @@ def _local(found: FolderList, name: str, row: Mapping[str, Any]) -> None:
         found.changed.append(f"caption_strategy {clean(strategy, 30)} of {name}: captions come from the names of the images")
     if row.get("only_instance_prompt") is True:
         captions = "fixed"
-    count = finite(row.get("repeats", 0))
-    repeats = min(MOST_REPEATS, max(1, round(count or 0) + 1))  # 0 shows each image once
-    if count is None or repeats != count + 1:
-        found.changed.append(f"repeats {clean(row.get('repeats'), 20)} of {name}: each image is shown {repeats} times")
+    again = finite(row.get("repeats", 0))
+    repeats = min(MOST_REPEATS, max(1, round(again or 0) + 1))  # 0 shows each image once
+    if again is None or repeats != again + 1:
+        found.changed.append(
+            f"repeats {clean(row.get('repeats'), 20)} of {name}: each image is shown {count(repeats, 'time')} an epoch"
+        )
     found.sources.append(
         Source(
             name,

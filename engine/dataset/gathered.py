@@ -25,6 +25,7 @@ from loratui.engine.errors import DatasetError
 from loratui.engine.findings import Finding
 from loratui.engine.limits import FOLDER_FILES, LIST_FILE_BYTES
 from loratui.engine.untrusted import Unreadable, inside, read_json, read_small
+from loratui.engine.words import count
 
 RECORD = ".loratui-gathered.json"
 """In the gathered folder: which list it was made of, and what means something else here."""
@@ -198,7 +199,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _write(building: Path, folders: list[_Folder], listed: FolderList, path: Path, left_out: list[tuple[str, str]]) -> None:
     if sum(len(folder.images) for folder in folders) > FOLDER_FILES:
-        raise DatasetError(f"{path}: its folders hold more than {FOLDER_FILES:,} images.", "Give one of them.")
+        raise DatasetError(f"{path}: its folders hold more than {count(FOLDER_FILES, 'image')}.", "Give one of them.")
     alone = len(folders) == 1 and folders[0].source.repeats == 1
     for folder in folders:
         source = folder.source
