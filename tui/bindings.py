@@ -474,6 +474,7 @@ KEYS: tuple[Key, ...] = (
         Key("mirror", "i", "", "mirror it left to right", action="remedy('mirror')"),
         Key("crop", "k", "", "crop it around the subject", action="remedy('crop')"),
         Key("shrink", "z", "", "shrink it to 3000 px", action="remedy('shrink')"),
+        Key("show_mask", "m", "mask", action="mask", when="has_mask", help="show the mask over the image; red is what it leaves out"),
         Key("pixels_of_photo", "p", "real pixels", "show real pixels, if the terminal can", action="pixels"),
     ),
     *_on(("dataset",),

@@ -49,6 +49,16 @@ class Shown:
     source_height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Grey:
+    """A small grey image, such as a mask."""
+
+    width: int
+    height: int
+    levels: bytes
+    """One byte a pixel, row by row."""
+
+
 class NoProcessError(ImageError):
     """No process could be started: not the image's fault."""
 
@@ -69,6 +79,12 @@ class Display:
         answer, rgb = self._asked("show", path, **asdict(room), ground=ground)
         (width, height), (source_width, source_height) = answer["size"], answer["source"]
         return Shown(width, height, rgb, source_width, source_height)
+
+    def mask(self, path: Path, *, alpha: bool) -> Grey:
+        """A mask as `masks.read` has it, small. Blocks until it is there. Raises `ImageError`."""
+        answer, levels = self._asked("mask", path, alpha=alpha)
+        width, height = answer["size"]
+        return Grey(width, height, levels)
 
     def header(self, path: Path) -> Header:
         """As `images.read_header`. Raises `ImageError`."""

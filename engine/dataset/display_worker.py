@@ -6,9 +6,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset import colours, decoding, worker_limits
-from loratui.engine.dataset.display import Room, Shown
+from loratui.engine.dataset import colours, decoding, masks, worker_limits
+from loratui.engine.dataset.display import Grey, Room, Shown
 from loratui.engine.job_child import Answer, Content, Parent
+
+MASK_PX = 160
+"""The longest side of a mask for the screen, where it lies over an image of half blocks."""
 
 
 def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
@@ -25,6 +28,15 @@ def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
             pixels.info["icc_profile"] = profile
         image = source.upright(colours.to_rgb(pixels, ground))
         return Shown(*image.size, image.tobytes(), source.width, source.height)
+
+
+def mask(path: Path, *, alpha: bool) -> Grey:
+    """A mask, small. Raises `ImageError`."""
+    from PIL import Image
+
+    grey = masks.read(path, alpha=alpha)
+    grey.thumbnail((MASK_PX, MASK_PX), Image.Resampling.BOX)
+    return Grey(*grey.size, grey.tobytes())
 
 
 def begin(_: Parent) -> Answer:
@@ -44,6 +56,9 @@ def answered(request: dict[str, Any]) -> Any:
             case "check":
                 decoding.check_decodes(path)
                 return None
+            case "mask":
+                grey = mask(path, alpha=request["alpha"])
+                return Content({"size": (grey.width, grey.height)}, grey.levels)
             case _:
                 room = Room(**{key.name: request[key.name] for key in fields(Room)})
                 red, green, blue = request["ground"]

@@ -37,6 +37,12 @@ def path_of(image: ImageEntry, dataset: Dataset) -> Path | None:
     return image.mask.path if image.mask is not None and not image.mask.problem else None
 
 
+def shown_of(image: ImageEntry, dataset: Dataset) -> Path | None:
+    """The file whose mask a person can look at: the one that the recipe uses, else any that the image has."""
+    there = image.mask.path if image.mask and not image.mask.problem else None
+    return path_of(image, dataset) or there or (image.path if image.traits.alpha else None)
+
+
 def read(path: Path, *, alpha: bool) -> Image:
     """A mask as grey of 8 bits, upright: white is marked. `alpha`: of an image, what is not transparent.
 

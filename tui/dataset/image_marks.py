@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign, fit
+from loratui.engine.dataset.display import Grey
 from loratui.engine.dataset.facts import WHOLE, Box
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import ImageEntry
@@ -16,6 +17,8 @@ from loratui.tui.terminal.thumbnails import Thumbnail
 from loratui.tui.widgets.image_grid import TILE_WIDTH, Label
 
 _DIMMED = bytes(level // 4 for level in range(256))
+_OUTSIDE = (110, 0, 40)
+"""Added to what a mask leaves out, which is dimmed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,21 @@ class Marks:
     flipped: bool
     trained: Box
     """What is left after cropping and filling the bucket."""
+    mask: Grey | None = None
+    """Shown over the image, if any."""
 
     @classmethod
-    def of(cls, image: ImageEntry, own: tuple[Remedy, ...], rule: BucketRule) -> Marks:
-        """The marks of an image with these remedies."""
+    def of(cls, image: ImageEntry, own: tuple[Remedy, ...], rule: BucketRule, mask: Grey | None = None) -> Marks:
+        """The marks of an image with these remedies, and its mask if that is to be seen."""
         crop = next((remedy.box for remedy in own if remedy.kind == "crop" and remedy.box is not None), WHOLE)
         bucket = assign(*size_after(image, own), rule)
         flipped = any(remedy.kind == "mirror" for remedy in own)
-        return cls(flipped, trained_part(image.width, image.height, bucket, crop))
+        return cls(flipped, trained_part(image.width, image.height, bucket, crop), mask)
 
     def __call__(self, image: Thumbnail) -> Thumbnail:
         """The image with them."""
-        turned = mirrored(image) if self.flipped else image
+        shown = tinted_outside(image, self.mask) if self.mask else image
+        turned = mirrored(shown) if self.flipped else shown
         return dimmed_outside(turned, self.trained) if self.trained.area < 0.995 else turned
 
 
@@ -46,6 +52,21 @@ def mirrored(image: Thumbnail) -> Thumbnail:
     rows = (image.rgb[start : start + stride] for start in range(0, len(image.rgb), stride))
     turned = b"".join(b"".join(row[at : at + 3] for at in range(stride - 3, -1, -3)) for row in rows)
     return dataclasses.replace(image, rgb=turned)
+
+
+def tinted_outside(image: Thumbnail, mask: Grey) -> Thumbnail:
+    """Dark and red where a mask of the same upright image is black, and half of that where it is grey."""
+    across = [x * mask.width // image.width for x in range(image.width)]
+    out = bytearray(image.rgb)
+    for y in range(image.height):
+        row = mask.levels[(start := y * mask.height // image.height * mask.width) : start + mask.width]
+        for x, at in enumerate(across):
+            inside, place = row[at], (y * image.width + x) * 3
+            if inside < 255:
+                for channel, tint in enumerate(_OUTSIDE):
+                    level = out[place + channel]
+                    out[place + channel] = (level * inside + (level // 4 + tint) * (255 - inside)) // 255
+    return dataclasses.replace(image, rgb=bytes(out))
 
 
 def dimmed_outside(image: Thumbnail, box: Box) -> Thumbnail:

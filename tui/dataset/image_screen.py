@@ -16,13 +16,15 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from loratui.engine.dataset import remedies
-from loratui.engine.dataset.buckets import BucketRule, assign
-from loratui.engine.dataset.facts import WHOLE, ImageFacts
+from loratui.engine.dataset import masks, remedies
+from loratui.engine.dataset.buckets import BucketRule
+from loratui.engine.dataset.decoding import ImageError
+from loratui.engine.dataset.display import DISPLAY, Grey
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.dataset.scan import ImageEntry
 from loratui.tui import text
-from loratui.tui.dataset import image_marks
+from loratui.tui.dataset import image_facts, image_marks
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
 from loratui.tui.dataset.quick_fixes import VERBS
@@ -36,7 +38,6 @@ from loratui.tui.widgets.image_view import ImageView
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
-    from loratui.presets.schema import Settings
     from loratui.tui.dataset.judging import Trained
 
 _TYPING_PAUSE_S = 0.15
@@ -49,6 +50,15 @@ class TokensCounted(Message):
     """A caption was read as the model will read it."""
 
     trained: Trained
+
+
+@dataclass
+class MaskRead(Message):
+    """The mask of an image was read, or could not be."""
+
+    name: str
+    mask: Grey | None
+    problem: str = ""
 
 
 class DatasetImageScreen(DatasetPart, LargeImage):
@@ -75,6 +85,9 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         self.name_shown = name
         """Relative path of the image that is shown."""
         self._typing: Timer | None = None
+        self._masks_shown = False
+        self._mask: MaskRead | None = None
+        """What was last read."""
 
     def body(self) -> ComposeResult:
         """Image, caption, details."""
@@ -119,7 +132,10 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         view = self.query_one(ImageView)
         view.show(image.path)
         rule = BucketRule.of(self.model.settings.dataset)
-        view.mark(image_marks.Marks.of(image, edits.remedies_of(self.name_shown), rule))
+        mask = self._mask.mask if self._masks_shown and self._mask and self._mask.name == self.name_shown else None
+        view.mark(image_marks.Marks.of(image, edits.remedies_of(self.name_shown), rule, mask))
+        if self._masks_shown and (self._mask is None or self._mask.name != self.name_shown) and self.has_mask:
+            self._read_mask(image)
         editor = self.query_one(CaptionEditor)
         caption = edits.caption(self.name_shown)
         if not editor.has_focus:
@@ -149,8 +165,8 @@ class DatasetImageScreen(DatasetPart, LargeImage):
                 plain(f"{key}  ", "bold $accent"),
                 plain(words),
             )
-        yield from (plain(line) for line in _details(image, edits.remedies_of(image.relative), self.model.settings))
-        yield plain(_faces(facts), "$muted" if facts is None or facts.faces is None else "")
+        yield from (plain(line) for line in image_facts.details(image, edits.remedies_of(image.relative), self.model.settings))
+        yield plain(image_facts.faces(facts), "$muted" if facts is None or facts.faces is None else "")
         findings = self.model.judgement.of(image.relative) if self.model.judgement else ()
         for finding, done in findings:
             word = "✔ fixed" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
@@ -167,6 +183,37 @@ class DatasetImageScreen(DatasetPart, LargeImage):
             if remedy is not None:
                 exactly = f" ({remedy.describe()})" if kind in ("crop", "flatten") else ""
                 yield kind, f"{VERBS[kind].format('it')}{exactly}"
+
+    # Masks
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the image has a mask that can be shown."""
+        return masks.shown_of(self._image, self.model.settings.dataset) is not None
+
+    def action_mask(self) -> None:
+        """Shows masks over the images, or hides them."""
+        self._masks_shown = not self._masks_shown
+        self._show()
+
+    @work(thread=True, exclusive=True, group="mask", description="read a mask")
+    def _read_mask(self, image: ImageEntry) -> None:
+        path = masks.shown_of(image, self.model.settings.dataset)
+        read = MaskRead(image.relative, None)
+        try:
+            if path is not None:
+                read = MaskRead(image.relative, DISPLAY.mask(path, alpha=path == image.path))
+        except ImageError as error:
+            read = MaskRead(image.relative, None, f"The mask {error}.")
+        if not get_current_worker().is_cancelled:
+            self.post_message(read)
+
+    def on_mask_read(self, message: MaskRead) -> None:
+        """Draws it over the image."""
+        self._mask = message
+        if message.problem:
+            self.loratui.tell(message.problem)
+        self._show()
 
     # Tokens
 
@@ -298,40 +345,3 @@ def offered(kind: Kind, image: ImageEntry, facts: ImageFacts | None) -> Remedy |
             return Remedy(kind, image.relative) if max(image.width, image.height) > remedies.LARGEST_PX else None
         case "mirror" | "leave_out":
             return Remedy(kind, image.relative)
-
-
-def _details(image: ImageEntry, own: tuple[Remedy, ...], settings: Settings) -> Iterator[str]:
-    traits = image.traits
-    yield f"{image.width} × {image.height} px, {image.format}, {text.size(image.bytes)}"
-    rule = BucketRule.of(settings.dataset)
-    width, height = image_marks.size_after(image, own)
-    bucket = assign(width, height, rule)
-    part = image_marks.trained_part(width, height, bucket, WHOLE)
-    lost = 1 - part.area
-    cut = f"; {lost:.0%} is cut off at the edges" if lost >= 0.01 else ""
-    blown = "; enlarged" if width < bucket.width or height < bucket.height else ""
-    yield f"trained at {bucket.width} × {bucket.height}{cut}{blown}"
-    colour = f"{traits.mode}, {traits.bits} bits"
-    notes = [
-        words
-        for words, so in (
-            ("transparent", traits.alpha),
-            ("colour profile", traits.profile),
-            ("animated", traits.animated),
-            (f"EXIF turns it ({traits.orientation})", traits.orientation != 1),
-            ("holds the place where it was taken", traits.gps),
-            (f"JPEG quality about {traits.jpeg_quality}", traits.jpeg_quality is not None),
-        )
-        if so
-    ]
-    yield ", ".join([f"colour {colour}", *notes])
-
-
-def _faces(facts: ImageFacts | None) -> str:
-    if facts is None:
-        return "pixels and faces: not checked yet (d in the dataset)"
-    blur = f"blur {facts.blur:.2f} of 1"
-    if facts.faces is None:
-        return f"{blur}; faces: not checked"
-    sizes = ", ".join(f"{face.box.area:.0%} of the image" for face in facts.faces[:4])
-    return f"{blur}; {text.count(len(facts.faces), 'face')}{f' ({sizes})' if sizes else ''}"

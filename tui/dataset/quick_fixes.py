@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, str | Mapping[str, str]] = {
     },
     "dataset.resolution": "train at {0} × {0} px",
     "dataset.flip": "turn mirroring off",
+    "dataset.masks": {"off": "train without masks", "folder": "weight the loss by the masks"},
     "dataset.trigger": 'take "{}" as the trigger',
 }
 """Settings that findings of a dataset propose, as what is done."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from made_images import clean_set, drawn
+from PIL import Image
 from screen_text import hides, paste, shows, type_text, waits
 from textual.pilot import Pilot
 
@@ -19,6 +20,7 @@ from loratui.tui.dataset.overview_screen import DatasetScreen
 from loratui.tui.dataset.part import DatasetPart
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.image_grid import ImageGrid
+from loratui.tui.widgets.image_view import ImageView
 from loratui.tui.wizard.draft import Draft
 
 
@@ -77,6 +79,38 @@ async def test_an_image_tells_its_path_is_copied_and_asked_for_in_real_pixels(ho
         await shows(pilot, "Caption")
         await pilot.press("e", "p")
         await waits(pilot, lambda: "p" in screen.query_one(CaptionEditor).text)
+
+
+async def test_a_mask_is_shown_over_its_image(home: Path, photos: Path) -> None:
+    (photos / "masks").mkdir()
+    half = Image.new("L", (128, 128), 255)
+    half.paste(0, (64, 0, 128, 128))
+    half.save(photos / "masks" / "00.png")
+    whole = (photos / "masks" / "00.png").read_bytes()
+    (photos / "masks" / "01.png").write_bytes(whole[:60] + bytes(20) + whole[80:])
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
+        await in_the_tiles(pilot)
+        await pilot.press("enter")
+        await shows(pilot, "mask: 00.png, not used (m shows it)")
+        view = pilot.app.screen.query_one(ImageView)
+        await waits(pilot, lambda: view._image is not None)
+        bare = view._image
+        assert bare is not None
+        await pilot.press("m")
+        await waits(pilot, lambda: view._image != bare)
+        marked = view._image
+        assert marked is not None
+        right = marked.width // 2 + 1
+        for y in range(marked.height):
+            start, stop = y * marked.width * 3, (y * marked.width + right - 2) * 3
+            assert marked.rgb[start:stop] == bare.rgb[start:stop]
+            for x in range(right, marked.width):
+                red, green, _ = marked.rgb[(at := (y * marked.width + x) * 3) : at + 3]
+                assert red >= 110 > 64 > green
+        await pilot.press("m")
+        await waits(pilot, lambda: view._image == bare)
+        await pilot.press("m", "right")
+        await shows(pilot, "The mask is damaged")
 
 
 async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Path, photos: Path) -> None:
