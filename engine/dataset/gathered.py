@@ -31,6 +31,8 @@ RECORD = ".loratui-gathered.json"
 """In the gathered folder: which list it was made of, and what means something else here."""
 SHARED = "captions.json"
 """Several captions that all images of a folder share; one file for each would be thousands."""
+_NOTES = ("caption_list", "caption_list.columns", "caption_list_differs", "caption_list_gone", "caption_list_unreadable")
+"""Findings of the folders that are not found again in the gathered one, since it has a caption file in place of a list."""
 _MOST_DEPTH = 8
 _LONGEST_STEM = 200
 """Bytes: the names of folders come in front, and endings behind."""
@@ -52,6 +54,7 @@ class _Folder:
     source: Source
     path: Path
     images: list[_Taken] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
 
 def opened(path: Path, place: Path) -> Path:
@@ -70,11 +73,13 @@ def findings(root: Path) -> Iterator[Finding]:
         table = read_json(root / RECORD, LIST_FILE_BYTES)
         folders, changed = [str(name) for name in table["folders"]], [str(words) for words in table["changed"]]
         path, tool = str(table["list"]), str(table["tool"])
+        notes = [Finding.of(key, files, **figures) for key, files, figures in table["notes"] if key in _NOTES]
     except (OSError, ValueError, KeyError, TypeError):
         return
     yield Finding.of("gathered", folders=folders, list=path, tool=tool)
     if changed:
         yield Finding.of("gathered_changed", changed=changed, list=path, tool=tool)
+    yield from notes
 
 
 def gather(path: Path, place: Path) -> Path:
@@ -90,20 +95,7 @@ def gather(path: Path, place: Path) -> Path:
     if not any(folder.images and not folder.source.regularisation for folder in folders):
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out[:3]) or "it names no folder with images"
         raise DatasetError(f"{path}: no image can be used: {reasons}.", "Correct the folders in it, or give one of them.")
-    known = [
-        (
-            f.source.name,
-            f.source.repeats,
-            f.source.regularisation,
-            t.name,
-            str(t.image.path),
-            t.image.bytes,
-            t.image.modified_ns,
-            t.texts,
-        )
-        for f in folders
-        for t in f.images
-    ]
+    known = [(f.source.name, f.source.repeats, f.source.regularisation, _known(one)) for f in folders for one in f.images]
     digest = hashlib.sha256(json.dumps([str(path.resolve()), known, left_out, listed.changed]).encode("ascii")).hexdigest()[:12]
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:40].strip(".-") or "list"
     target = place / f"gathered-{stem}-{digest}"
@@ -115,6 +107,13 @@ def gather(path: Path, place: Path) -> Path:
         except OSError as error:
             raise disk_error(error, target) from error
     return target
+
+
+def _known(one: _Taken) -> tuple[Any, ...]:
+    """All that a gathered image depends on."""
+    image = one.image
+    mask = str(image.mask.path) if image.mask else ""
+    return (one.name, str(image.path), image.bytes, image.modified_ns, image.caption, one.texts, mask)
 
 
 def _folder(source: Source, beside: Path, left_out: list[tuple[str, str]]) -> _Folder | None:
@@ -131,6 +130,7 @@ def _folder(source: Source, beside: Path, left_out: list[tuple[str, str]]) -> _F
         within = folder.relative_to(place).as_posix()
         for item in read.left_out:
             left_out.append((str(Path(source.name, within, item.relative)), item.reason))
+        found.notes += (note for note in read.notes if note.key in _NOTES)
         for image in read.images:
             name = _free(f"{within.replace('/', '-')}-{image.relative}" if within != "." else image.relative, taken)
             found.images.append(_Taken(image, name, _texts(image, source, prompts)))
@@ -209,6 +209,7 @@ def _write(building: Path, folders: list[_Folder], listed: FolderList, path: Pat
         _fill(place, folder)
     record: dict[str, Any] = {"list": path.name, "tool": listed.tool, "changed": listed.changed}
     record["folders"] = [f"{f.source.name} ({len(f.images)} × {f.source.repeats})" for f in folders]
+    record["notes"] = [(n.key, [f"{f.source.name}/{name}" for name in n.files], n.parameters) for f in folders for n in f.notes]
     durable.write_json(building / RECORD, record, durable=False)
     durable.write_json(building / archives.RECORD, left_out, durable=False)
 

@@ -203,7 +203,18 @@ def test_what_is_saved_stays_in_the_gathered_folder_until_the_list_changes(photo
     again = gather(photos, [concept("a", photos / "photos")])
     assert captions(again) == {"a.png": ("one", False), "b.png": ("another", False)}
     assert {path: path.read_bytes() for path in photos.glob("photos/*.txt")} == before
+    (photos / "photos" / "b.txt").write_text("written anew")
+    assert captions(gather(photos, [concept("a", photos / "photos")]))["b.png"] == ("written anew", False)
     assert gather(photos, [concept("a", photos / "photos", balancing=2.0)]).root != again.root
+
+
+def test_lists_of_captions_in_the_folders_are_said_too(photos: Path) -> None:
+    (photos / "hats" / "metadata.csv").write_text("file_name,text\nblue_hat.png,a blue hat\ngone.png,x\n")
+    found = gather(photos, [concept("a", photos / "photos"), concept("hats", photos / "hats")])
+    assert captions(found)["1_hats/blue_hat.png"] == ("a blue hat", False)
+    said = messages(found)
+    assert said["caption_list"] == ["1 caption from metadata.csv."]
+    assert "gone.png" in said["caption_list_gone"][0]
 
 
 def test_masks_come_with_their_images(photos: Path) -> None:
