@@ -107,7 +107,7 @@ class Written(Batches):
             folder,
             dtype=self._dtype,
             device_map={"": self._device},
-            quantization_config=_quantised(way, self._dtype),
+            quantization_config=quantised(way, self._dtype),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
@@ -164,13 +164,18 @@ def _free_gib() -> float | None:
     return torch.cuda.mem_get_info()[0] / GIB if torch.cuda.is_available() else None
 
 
-def _quantised(way: Way, dtype: Any) -> Any:
+def quantised(way: Way, dtype: Any) -> Any:
     """The configuration of bitsandbytes, or None. Images are seen by layers as they are: these are small, and details are lost first there."""
     if way.numbers not in ("int8", "nf4"):
         return None
     from transformers import BitsAndBytesConfig
 
-    kept = ["lm_head", "visual", "vision_tower", "multi_modal_projector"]
+    kept = [
+        "lm_head",
+        "model.visual",
+        "model.vision_tower",
+        "model.multi_modal_projector",
+    ]  # whole names, from the model's root
     if way.numbers == "int8":
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
     return BitsAndBytesConfig(

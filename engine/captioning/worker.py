@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loratui.engine.captioning.captioners import captioner as row_of
 from loratui.engine.captioning.protocol import Load, Model
 from loratui.engine.dataset import decoding
-from loratui.engine.errors import LoratuiError, OutOfMemoryError
+from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.job_child import Answer, Parent
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def _answers(parent: Parent, model: Model, paths: Sequence[Path], instruction: s
             said = model.captions(list(images.values()), instruction) if images else []
             for number, answer in zip(images, said, strict=True):
                 told[number] = {"answer": answer.to_json()}
-        except OutOfMemoryError:
-            raise  # no other image fits either
         except LoratuiError as error:
+            if error.exit_code in (ExitCode.OUT_OF_MEMORY, ExitCode.UNAVAILABLE):
+                raise  # no other image has an answer either
             for number in images:
                 told[number] = _failed(error.message, error.remedy)
         at = part.stop

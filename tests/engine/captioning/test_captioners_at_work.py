@@ -14,6 +14,7 @@ from made_images import drawn
 from PIL import Image
 
 from loratui.engine.captioning.captioners import CAPTIONERS, ENDPOINT
+from loratui.engine.captioning.memory import Numbers, Way
 from loratui.engine.captioning.protocol import Answer
 from loratui.engine.jobs import JobFailed, Process
 
@@ -167,3 +168,30 @@ def test_code_that_lies_beside_the_weights_is_not_run(tmp_path: Path) -> None:
     with job("qwen3-vl-4b", folder, tokens=2) as process:
         assert asked(process, images(tmp_path)[:1])[0][0]["answer"]
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("numbers", ["int8", "nf4"])
+@pytest.mark.parametrize("captioner", ["qwen3-vl-4b", "joycaption"])
+def test_quantised_weights_are_those_of_the_language_model_alone(tmp_path: Path, captioner: str, numbers: Numbers) -> None:
+    import torch
+    import transformers
+
+    from loratui.engine.captioning import joycaption, qwen3_vl
+    from loratui.engine.captioning.loading import quantised
+
+    row = CAPTIONERS[captioner]
+    kind = {"qwen3_vl": qwen3_vl.Qwen3VL, "joycaption": joycaption.JoyCaption}[row.module].kind
+    model = getattr(transformers, kind).from_pretrained(
+        make(row.module, tmp_path),
+        quantization_config=quantised(Way(numbers, 1, 0.0, 8.0), torch.bfloat16),
+        dtype=torch.bfloat16,
+        device_map={"": "cpu"},
+    )
+    small = {name for name, module in model.named_modules() if type(module).__name__ in ("Linear4bit", "Linear8bitLt")}
+    assert small
+    assert small == {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name.startswith("model.language_model.")
+    }
