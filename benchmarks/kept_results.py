@@ -1,6 +1,6 @@
 """The measurements that are kept in `benchmarks/results`, for the page on performance and the table of goals.
 
-python benchmarks/kept_results.py FILE…    keeps reports of `true_size.py`, `rehearsal.py`, `demo.py`, `precision.py`, `libraries.py` and `validation_speed.py` under names by date
+python benchmarks/kept_results.py FILE…    keeps reports of `true_size.py`, `rehearsal.py`, `demo.py`, `precision.py`, `libraries.py`, `captioners.py` and `validation_speed.py` under names by date
 """
 
 from __future__ import annotations

@@ -133,6 +133,45 @@ def test_a_rung_that_nobody_knows_is_refused(rungs: ModuleType) -> None:
             rungs.settings_of(rung)
 
 
+@pytest.mark.long
+def test_captioners_are_timed_each_in_its_ways(tmp_path: Path) -> None:
+    words = ["--tiny", "--captioners", "blip,wd14", "--images", "3", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
+    for _ in range(2):  # the second call has nothing left to do
+        subprocess.run([sys.executable, str(BENCHMARKS / "captioners.py"), *words], check=True, capture_output=True)
+        report = json.loads((tmp_path / "captioners.json").read_text())
+        assert {name: set(found) - {"made_s"} for name, found in report["captioners"].items()} == {
+            "blip": {"cpu"},
+            "wd14": {"onnx"},
+        }
+        assert all(found[way]["images_s"] > 0 for found in report["captioners"].values() for way in set(found) - {"made_s"})
+        assert len(report["commands"]) == 1
+
+
+@pytest.mark.long
+def test_the_captioners_table_has_the_weights_of_their_true_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import captioners
+    import made_captioners
+    import torch
+    import transformers
+    from torch import nn
+
+    from loratui.engine.captioning.captioners import CAPTIONERS
+    from loratui.engine.words import GIB
+
+    for name, parts in captioners.SIZES.items():
+        row = CAPTIONERS[name]
+        if row.writes == "tags":
+            continue
+        config, kind = (getattr(transformers, kind) for kind in made_captioners._KINDS[row.module])
+        with torch.device("meta"):
+            model = kind(config(**parts))
+        of_text = [m for n, m in model.named_modules() if n.startswith("model.language_model") and isinstance(m, nn.Linear)]
+        assert 2 * sum(one.numel() for one in model.parameters()) / GIB == pytest.approx(row.gib, abs=0.02), name
+        if row.linear_gib:
+            assert 2 * sum(one.weight.numel() for one in of_text) / GIB == pytest.approx(row.linear_gib, abs=0.02), name
+
+
 def played(name: str, work: Path, parts: str = "") -> dict[str, dict[str, object]]:
     """What the tiny form of a rehearsal reports of each part."""
     command = [

@@ -141,8 +141,9 @@ _TAGS = (
 )
 
 
-def make(module: str, folder: Path, config: Mapping[str, Any] | None = None, *, half: bool = False) -> Path:
-    """The files of a captioner of a module of `engine/captioning`, tiny unless another configuration is given."""
+def make(module: str, folder: Path, config: Mapping[str, Any] | None = None, *, half_on: str = "") -> Path:
+    """The files of a captioner of a module of `engine/captioning`, tiny unless another configuration is given; in bf16 if a device is
+    named on which its weights are drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     if module == "taggers":
         return make_tagger(folder)
@@ -166,9 +167,10 @@ def make(module: str, folder: Path, config: Mapping[str, Any] | None = None, *, 
         parts |= {"image_token_index": IDS["<image>"], "vision_feature_select_strategy": "full"}
     settings, kind = (getattr(transformers, name) for name in _KINDS[module])
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16 if half else torch.float32)
+    torch.set_default_dtype(torch.bfloat16 if half_on else torch.float32)
     try:
-        model = kind(settings(text_config=text, **parts))
+        with torch.device(half_on or "cpu"):
+            model = kind(settings(text_config=text, **parts))
     finally:
         torch.set_default_dtype(before)
     model.generation_config.update(**({} if module == "blip" else tokens))
@@ -245,4 +247,65 @@ def make_tagger(folder: Path, side: int = 8, tags: tuple[tuple[str, str, str], .
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
     onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def make_vision_tagger(folder: Path, *, width: int, layers: int, heads: int, patch: int, side: int, tags: int) -> Path:
+    """A tagger whose network is a vision transformer of such a size with random weights, for its speed."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{number},tag_{number},{0 if number else 9},1\n" for number in range(tags))
+    (folder / "selected_tags.csv").write_text(f"tag_id,name,category,count\n{rows}")
+    random, nodes, held = np.random.default_rng(0), [], {}
+
+    def node(kind: str, *inputs: str, **settings: Any) -> str:
+        nodes.append(helper.make_node(kind, list(inputs), [f"n{len(nodes)}"], **settings))
+        return str(nodes[-1].output[0])
+
+    def constant(value: Any) -> str:
+        held[f"c{len(held)}"] = np.asarray(value)
+        return f"c{len(held) - 1}"
+
+    def weights(*shape: int) -> str:
+        return constant(random.standard_normal(shape, dtype=np.float32) * 0.02)
+
+    def norm(of: str) -> str:
+        return node(
+            "LayerNormalization", of, constant(np.ones(width, np.float32)), constant(np.zeros(width, np.float32)), axis=-1
+        )
+
+    def by_head(of: str, order: list[int]) -> str:
+        split = node("Reshape", of, constant(np.array([0, 0, heads, width // heads], np.int64)))
+        return node("Transpose", split, perm=order)
+
+    scaled = node("Mul", "image", constant(np.float32(1 / 255)))
+    small = node("Transpose", scaled, perm=[0, 3, 1, 2])
+    seen = node("Conv", small, weights(width, 3, patch, patch), strides=[patch, patch])
+    at = node("Transpose", node("Reshape", seen, constant(np.array([0, width, -1], np.int64))), perm=[0, 2, 1])
+    for _ in range(layers):
+        read = norm(at)
+        query, key, value = (
+            by_head(node("MatMul", read, weights(width, width)), order) for order in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])
+        )
+        looked = node(
+            "Softmax", node("Mul", node("MatMul", query, key), constant(np.float32((width // heads) ** -0.5))), axis=-1
+        )
+        joined = node("Transpose", node("MatMul", looked, value), perm=[0, 2, 1, 3])
+        flat = node("Reshape", joined, constant(np.array([0, 0, width], np.int64)))
+        at = node("Add", at, node("MatMul", flat, weights(width, width)))
+        inner = node("Relu", node("MatMul", norm(at), weights(width, 4 * width)))
+        at = node("Add", at, node("MatMul", inner, weights(4 * width, width)))
+    mean = node("ReduceMean", at, axes=[1], keepdims=0)
+    nodes.append(helper.make_node("Sigmoid", [node("MatMul", mean, weights(width, tags))], ["tags"]))
+    graph = helper.make_graph(
+        nodes,
+        "tagger",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", side, side, 3])],
+        [helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["N", tags])],
+        [numpy_helper.from_array(value, name) for name, value in held.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
     return folder
