@@ -115,10 +115,7 @@ class DatasetEdits:
         if not texts:
             return found
         images = tuple(
-            dataclasses.replace(image, caption=texts[image.relative] or None, caption_encoding="utf-8")
-            if image.relative in texts
-            else image
-            for image in found.images
+            image.with_caption(texts[image.relative]) if image.relative in texts else image for image in found.images
         )
         return dataclasses.replace(found, images=images)
 
@@ -204,6 +201,8 @@ class DatasetEdits:
     def to_json(self) -> str:
         """The choices as text, to be kept with the draft of a run; of very many captions the remedies alone."""
         table = {"root": str(self.root), "remedies": remedies.to_json(self.chosen.remedies)}
+        if sum(map(len, self.chosen.captions.values())) > MOST_KEPT:
+            return json.dumps(table)
         whole = json.dumps({**table, "captions": dict(self.chosen.captions)})
         return whole if len(whole) <= MOST_KEPT else json.dumps(table)
 
