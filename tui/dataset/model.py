@@ -14,6 +14,7 @@ from textual.worker import get_current_worker
 
 from loratui.engine.dataset.remedies import Remedy
 from loratui.tui.dataset import jobs
+from loratui.tui.dataset.captioning import Captioning, Order
 from loratui.tui.services import services_of
 from loratui.tui.wizard.draft import CHOICES
 
@@ -56,6 +57,8 @@ class DatasetModel:
         self._stop_measuring = threading.Event()
         self._turns_before_s = sys.getswitchinterval()
         self._after_saving: Callable[[], None] | None = None
+        self.captioning = Captioning(lambda: self._home, self._start)
+        """Captioners, and what they propose."""
 
     def begin(self) -> None:
         """Lets the screen have its turn more often than Python's threads do by themselves."""
@@ -66,6 +69,7 @@ class DatasetModel:
         """The deep check ends with the step: its figures stay in the draft, and it can go on later."""
         sys.setswitchinterval(self._turns_before_s)
         self.stop_measuring()
+        self.captioning.stop()
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Has `changed` called after each change; calling what is returned ends that."""
@@ -284,6 +288,13 @@ class DatasetModel:
     def fetch_detector(self) -> None:
         """Brings the face detector here unless it is."""
         self._start("detector", "fetch the face detector", partial(jobs.fetch_detector, self._home))
+
+    # Captioners
+
+    def ask_captioner(self, order: Order) -> None:
+        """Asks a captioner for images. The person has agreed to what it downloads or sends."""
+        if self.edits is not None:
+            self.captioning.begin(order, self.edits, self.settings, self._node.post_message)
 
     # Saving
 

@@ -10,6 +10,7 @@ from textual.containers import Horizontal
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.dataset import jobs, topics
+from loratui.tui.dataset.captioning import CaptionerEnded, CaptionerWent, ProposalsRead
 from loratui.tui.dataset.findings_pane import FindingsPane
 from loratui.tui.dataset.form import DatasetForm
 from loratui.tui.dataset.model import DatasetModel
@@ -186,6 +187,23 @@ class DatasetScreen(StepScreen):
         self.loratui.tell(message.words, "information" if message.taken_in else "error")
         self.model.captions_saved(message)
 
+    def on_proposals_read(self, message: ProposalsRead) -> None:
+        if message.problem:
+            self.loratui.tell(message.problem, "warning")
+        self.model.captioning.taken(message)
+
+    def on_captioner_went(self, message: CaptionerWent) -> None:
+        """How far the captioner is: one line, since it changes often."""
+        self.model.captioning.went(message)
+        if self.model.ready:
+            self._say_summary()
+
+    def on_captioner_ended(self, message: CaptionerEnded) -> None:
+        self.loratui.tell(message.words, "warning" if message.problem else "information")
+        self.model.captioning.ended(message)
+        if self.model.ready:
+            self._say_summary()
+
     # What the set holds
 
     def _edits_changed(self) -> None:
@@ -212,6 +230,7 @@ class DatasetScreen(StepScreen):
         edits, measuring = self.model.edits, self.model.measuring
         assert edits is not None
         deep = f"deep check {text.number(measuring[0])} of {text.number(measuring[1])}" if measuring else ""
+        deep = self.model.captioning.words or deep
         self.line("dataset-text").say(topics.summary(edits, self.model.judgement, deep))
 
     def on_option_list_option_selected(self) -> None:
@@ -411,6 +430,21 @@ class DatasetScreen(StepScreen):
         from loratui.tui.dataset.captions_screen import CaptionsScreen
 
         self.app.push_screen(CaptionsScreen(self.model, self._show_only))
+
+    def action_proposals(self) -> None:
+        """What captioners propose, of the images that are shown as tiles."""
+        from loratui.tui.dataset.proposals_screen import ProposalsScreen
+
+        edits, grid = self.model.edits, self._tiles
+        assert edits is not None
+        trained = {image.relative for image in edits.edited.training}
+        names = [name for name in grid.names if name in trained]
+        if not names:
+            self.loratui.tell("None of these images is trained on.")
+            return
+        first = grid.item.name if grid.item is not None and grid.item.name in trained else names[0]
+        screen = ProposalsScreen(self.model, names, first)
+        self.app.push_screen(screen, lambda _: grid.go_to(screen.name_shown))
 
     def action_changes(self) -> None:
         from loratui.tui.dataset.changes_screen import ChangesScreen

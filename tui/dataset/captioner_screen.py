@@ -1,0 +1,147 @@
+"""Which captioner is to propose captions, and what it should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from loratui.engine.captioning import endpoint, fetching
+from loratui.engine.captioning.captioners import CAPTIONERS, Captioner
+from loratui.engine.errors import UsageError
+from loratui.engine.machine import web
+from loratui.tui import text
+from loratui.tui.dataset.captioning import Order
+from loratui.tui.screens.confirm import ConfirmScreen
+from loratui.tui.services import services_of
+from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.line import Line, joined, plain
+
+
+class CaptionerScreen(ModalScreen[Order | None]):
+    """A list of captioners and a few fields; asks before a download, and each time before images leave this machine."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel")]
+    DEFAULT_CSS = """
+    CaptionerScreen { align: center middle; background: $background 60%; }
+    CaptionerScreen .dialog { width: 76; max-width: 100%; }
+    CaptionerScreen OptionList { height: 6; scrollbar-size-vertical: 1; border: none; padding: 0; background: $background; }
+    CaptionerScreen #captioner-about { height: 2; margin-bottom: 1; }
+    """
+
+    def __init__(self, images: Sequence[str], last: Order | None, *, again: bool) -> None:
+        """`again`: images that the captioner has answered are asked for again, as with another hint."""
+        super().__init__()
+        self._images, self._last, self._again = tuple(images), last, again
+
+    def compose(self) -> ComposeResult:
+        last, options = self._last, dict(self._last.options if self._last else {})
+        home = services_of(self).home
+        self._here = {id: bool(row.repo) and fetching.find(row, home) is not None for id, row in CAPTIONERS.items()}
+        with Vertical(classes="dialog"):
+            yield Line(plain(f"Captions for {text.count(len(self._images), 'image')}", "bold"))
+            yield OptionList(*[Option(self._row(row)) for row in CAPTIONERS.values()], markup=False)
+            yield Line(id="captioner-about")
+            yield Field("hint", "Hint", "", last.hint if last else "", quiet=True, placeholder="what it should know or name")
+            yield Field("url", "Address", "", str(options.get("url", "")), quiet=True, placeholder="http://localhost:11434/v1")
+            yield Field("model", "Model", "", str(options.get("model", "")), quiet=True, placeholder="as the server calls it")
+            yield Line(
+                joined(plain("enter", "bold $accent"), "  ask it      ", plain("esc", "bold $accent"), "  back"),
+                classes="answers",
+            )
+
+    def on_mount(self) -> None:
+        options = self.query_one(OptionList)
+        ids = list(CAPTIONERS)
+        options.highlighted = ids.index(self._last.captioner.id) if self._last else 0
+        options.focus()
+        if self._last and self._again:
+            next(iter(self.query(Field))).enter()
+
+    def _row(self, row: Captioner) -> Content:
+        there = "on this machine" if self._here[row.id] else f"{text.size(row.bytes)} to download" if row.bytes else ""
+        there = there or ("your own or a hosted one" if row.leaves else "to download")
+        return Content.assemble(plain(f"{row.title:<22}"), plain(f"{row.writes:<11}{there}", "$muted"))
+
+    @property
+    def _captioner(self) -> Captioner:
+        return list(CAPTIONERS.values())[self.query_one(OptionList).highlighted or 0]
+
+    def on_option_list_option_highlighted(self) -> None:
+        row = self._captioner
+        for field in self.query(Field):
+            field.display = row.leaves if field.key in ("url", "model") else row.instructed
+        self._say(plain(" ".join(_about(row)), "$muted"))
+
+    def on_option_list_option_selected(self) -> None:
+        self.action_next()
+
+    def action_next(self) -> None:
+        """To the next field that is shown; from the last one, asks."""
+        fields = [field for field in self.query(Field) if field.display]
+        entered = next((at for at, field in enumerate(fields) if field.entered), None)
+        empty = [field for field in fields if field.key != "hint" and not field.text.strip()]
+        if entered is not None and entered + 1 < len(fields):
+            fields[entered + 1].enter()
+        elif empty:
+            empty[0].enter()
+        else:
+            self._ask()
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+    def _say(self, words: Content) -> None:
+        self.query_one("#captioner-about", Line).say(words)
+
+    def _ask(self) -> None:
+        row, typed = self._captioner, {field.key: field.text.strip() for field in self.query(Field)}
+        options: dict[str, Any] = {key: typed[key] for key in ("url", "model")} if row.leaves else {}
+        order = Order(row, self._images, typed["hint"] if row.instructed else "", options, self._again)
+        try:
+            question = self._question(order)
+        except UsageError as error:
+            self._say(plain(error.message, "$error"))
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.dismiss(order)
+
+        if question is None:
+            self.dismiss(order)
+        else:
+            self.app.push_screen(ConfirmScreen(*question), answered)
+
+    def _question(self, order: Order) -> tuple[str, str, str] | None:
+        """What the person must agree to; None if there is nothing. Raises `UsageError` for an address that is none."""
+        row = order.captioner
+        if row.leaves:
+            url = endpoint.checked_url(str(order.options["url"]))
+            if web.is_here(url):
+                return None
+            said = endpoint.where(url)
+            return f"Send {text.count(len(order.images), 'image')}?", f"{said[0].upper()}{said[1:]}.", "send them"
+        if self._here[row.id]:
+            return None
+        return f"Download {row.title}?", f"{fetching.offer(row)}\nIt comes from the Hugging Face hub, once.", "download it"
+
+
+def _about(row: Captioner) -> Iterator[str]:
+    if row.leaves:
+        yield f"A server with OpenAI's interface: Ollama, LM Studio, vLLM. A key is read from {endpoint.KEY} only."
+        return
+    yield f"{row.licence}." if row.commercial else f"{row.licence}: not for captions that are sold."
+    if row.gib:
+        yield f"About {row.gib:g} GiB of GPU memory, less in 8 or 4 bits."
+    if row.extra:
+        yield f"Needs pip install 'loratui[{row.extra}]'."
+    if not row.instructed:
+        yield "It reads no hint."

@@ -1,0 +1,83 @@
+"""How the proposals for an image stand beside its caption: what can be chosen, and what is still to be looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from loratui.engine.captioning.accepting import is_useful
+from loratui.engine.captioning.captioners import CAPTIONERS, ENDPOINT
+from loratui.engine.captioning.proposals import Proposal
+
+By = Mapping[str, tuple[Proposal, ...]]
+"""Image -> its proposals, the newest first."""
+
+Which = Literal["to look at", "flagged", "all"]
+WHICH: tuple[Which, ...] = ("to look at", "flagged", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A caption that can be taken."""
+
+    proposal: Proposal
+    text: str
+    variant: bool = False
+    """Whether it is another length of the proposal."""
+
+    @property
+    def title(self) -> str:
+        """Who wrote it."""
+        id, _, options = self.proposal.captioner.partition(" ")
+        row = CAPTIONERS.get(id)
+        title = "" if id == ENDPOINT else row.title if row else id
+        named = " ".join(word for word in (title, options.removeprefix("model=")) if word)
+        return f"{named}, another length" if self.variant else named
+
+    def reworded(self, text: str) -> Candidate:
+        """With the person's own words, which are its caption now."""
+        one = self.proposal
+        if self.variant:
+            variants = tuple(text if other == self.text else other for other in one.variants)
+            return Candidate(dataclasses.replace(one, variants=variants, state="accepted"), text, True)
+        return Candidate(dataclasses.replace(one, text=text, state="accepted"), text)
+
+
+def candidates(proposals: Sequence[Proposal]) -> list[Candidate]:
+    """Everything that can be taken: each proposal, then its other lengths. Equal texts of one captioner are one."""
+    found: dict[tuple[str, str], Candidate] = {}
+    for one in proposals:
+        for at, text in enumerate((one.text, *one.variants)):
+            found.setdefault((one.captioner, text), Candidate(one, text, at > 0))
+    return list(found.values())
+
+
+def is_taken(caption: str, proposals: Sequence[Proposal]) -> bool:
+    """Whether the caption is one of the proposals."""
+    return bool(caption) and any(caption in (one.text, *one.variants) for one in proposals)
+
+
+def is_open(caption: str, proposals: Sequence[Proposal]) -> bool:
+    """Whether a person has still to say what becomes of them."""
+    return any(one.state != "dismissed" for one in proposals) and not is_taken(caption, proposals)
+
+
+def names_of(which: Which, captions: Mapping[str, str], by: By) -> list[str]:
+    """The images of a filter, in their order. `captions` has every image, with an empty text where it has none."""
+    if which == "all":
+        return list(captions)
+    waiting = [name for name, caption in captions.items() if is_open(caption, by.get(name, ()))]
+    return waiting if which == "to look at" else [name for name in waiting if any(one.flags for one in by[name])]
+
+
+def to_take(names: Sequence[str], by: By, captioner: str) -> dict[str, Proposal]:
+    """Of each image the proposal that is taken with the others, unseen: of this captioner, else the newest. Those of no use are left."""
+    found: dict[str, Proposal] = {}
+    for name in names:
+        useful = [one for one in by.get(name, ()) if is_useful(one) and one.state != "dismissed"]
+        of_it = [one for one in useful if one.captioner == captioner]
+        if useful:
+            found[name] = (of_it or useful)[0]
+    return found

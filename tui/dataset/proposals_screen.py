@@ -1,0 +1,296 @@
+"""What captioners propose, image by image beside the caption that is there: taken, edited, put aside, asked for again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+
+from loratui.tui import text
+from loratui.tui.dataset.captioning import Captioning, Order
+from loratui.tui.dataset.model import DatasetModel
+from loratui.tui.dataset.part import DatasetPart
+from loratui.tui.dataset.proposals import WHICH, Candidate, Which, candidates, is_open, names_of, to_take
+from loratui.tui.screens.large_image import LargeImage
+from loratui.tui.widgets.caption_editor import CaptionEditor
+from loratui.tui.widgets.image_view import ImageView
+from loratui.tui.widgets.line import Line, plain
+
+
+class ProposalsScreen(DatasetPart, LargeImage):
+    """The image at the left; its caption and the proposals for it at the right."""
+
+    AUTO_FOCUS = ""
+    CONTEXT = "dataset_proposals"
+    PURPOSE = "captions by machine"
+    DEFAULT_CSS = """
+    ProposalsScreen #image-body { height: 1fr; }
+    ProposalsScreen #image { width: 1fr; height: 1fr; }
+    ProposalsScreen #proposals-side { width: 48; padding: 0 1; border-left: solid $border-blurred; }
+    ProposalsScreen.-very-wide #proposals-side { width: 72; }
+    ProposalsScreen #proposals-now { height: auto; max-height: 6; margin-bottom: 1; }
+    ProposalsScreen #proposals-scroll { height: 1fr; scrollbar-size-vertical: 1; }
+    ProposalsScreen CaptionEditor { display: none; height: 8; }
+    ProposalsScreen.-editing CaptionEditor { display: block; }
+    ProposalsScreen #proposals-went { height: auto; color: $accent; }
+    """
+
+    def __init__(self, model: DatasetModel, names: Sequence[str], name: str) -> None:
+        super().__init__(model)
+        self._among = frozenset(names)
+        """The images that were shown as tiles: of a finding, of some tags, or all."""
+        self._which: Which = WHICH[0]
+        self._names: list[str] = []
+        self.name_shown = name
+        """Relative path of the image that is shown."""
+        self._chosen: tuple[object, str] | None = None
+        """The candidate that was chosen, wherever it is among the others by now; None for the first."""
+        self._unwatch_captioner: Callable[[], None] | None = None
+
+    def body(self) -> ComposeResult:
+        """Image, caption, proposals, editor."""
+        with Horizontal(id="image-body"):
+            yield ImageView(id="image")
+            with Vertical(id="proposals-side"):
+                yield Line(id="proposals-now")
+                with VerticalScroll(id="proposals-scroll", can_focus=False):
+                    yield Line(id="proposals-list")
+                yield CaptionEditor(id="caption")
+                yield Line(id="proposals-went")
+
+    def on_mount(self) -> None:
+        self._unwatch_captioner = self._captioning.watch(self._follow)
+        self._captioning.read(self.edits)
+        self._choose_names()
+        self._show()
+
+    def on_unmount(self) -> None:
+        if self._unwatch_captioner is not None:
+            self._unwatch_captioner()
+
+    # What is shown
+
+    @property
+    def _captioning(self) -> Captioning:
+        return self.model.captioning
+
+    @property
+    def image_path(self) -> Path | None:
+        return self.edits.names[self.name_shown].path
+
+    @property
+    def image_title(self) -> str:
+        return self.name_shown
+
+    @property
+    def _captions(self) -> dict[str, str]:
+        """Every image that can be captioned, with its caption as it is now."""
+        kept = {image.relative: image.caption or "" for image in self.edits.edited.training}
+        return {name: caption for name, caption in kept.items() if name in self._among}
+
+    @property
+    def _candidates(self) -> list[Candidate]:
+        return candidates(self._captioning.by.get(self.name_shown, ()))
+
+    @property
+    def _candidate(self) -> Candidate | None:
+        found = self._candidates
+        return found[self._place(found)] if found else None
+
+    def _place(self, found: Sequence[Candidate]) -> int:
+        return next((at for at, one in enumerate(found) if (one.proposal.key, one.text) == self._chosen), 0)
+
+    def edits_changed(self) -> None:
+        """Undo, a save, or what a captioner proposed."""
+        captions = self._captions
+        # What came since then joins; what was looked at stays, so that nobody loses their place.
+        known = {*self._names, *names_of(self._which, captions, self._captioning.by)}
+        self._names = [name for name in captions if name in known]
+        self._show()
+
+    def _choose_names(self) -> None:
+        """The images of the filter; without any all, so that there is something to ask for."""
+        captions = self._captions
+        self._names = names_of(self._which, captions, self._captioning.by)
+        if self._names and self.name_shown not in self._names:
+            self._go(self._names[0])
+
+    def _go(self, name: str) -> None:
+        self.name_shown, self._chosen = name, None
+
+    def _show(self) -> None:
+        edits, name = self.edits, self.name_shown
+        place = f"{self._names.index(name) + 1} of " if name in self._names else ""
+        self.line("heading-right").say(plain(f"{self._which}: {place}{len(self._names)}  {name}"))
+        self.query_one(ImageView).show(edits.names[name].path)
+        caption, unsaved = edits.caption(name), name in edits.chosen.captions
+        state = ("not saved yet", "$warning") if unsaved else ("as in its file" if caption else "none", "$muted")
+        title = Content.assemble(plain("Caption", "bold"), plain(f"  {state[0]}", state[1]))
+        self.line("proposals-now").say(Content("\n").join([title, *map(plain, caption.split("\n") if caption else ())]))
+        self.line("proposals-list").say(Content("\n").join(list(self._rows(caption))))
+        words = self._captioning.words
+        self.line("proposals-went").say(plain(f"{words} · t stops it" if words else "", "$accent"))
+
+    def _rows(self, caption: str) -> Iterator[Content]:
+        chosen = self._candidate
+        if chosen is None:
+            yield plain("No captioner has proposed anything for this image.", "$muted")
+            yield Content.assemble(
+                plain("g", "bold $accent"), plain("  asks one; its captions are proposals until you accept them")
+            )
+        for one in self._candidates:
+            taken, aside = caption == one.text, one.proposal.state == "dismissed"
+            sign, tone = ("✔", "$success") if taken else ("–", "$muted") if aside else ("?", "$accent")
+            state = "accepted" if taken else "dismissed" if aside else "proposed"
+            here = "▸" if one == chosen else " "
+            yield Content.assemble(
+                plain(f"{here} ", "bold $accent"), plain(f"{sign} {state}", tone), plain(f"  {one.title}", "$muted")
+            )
+            tone = "$muted strike" if aside else "" if one.text else "$muted"
+            yield from (plain(line, tone) for line in (one.text or "nothing").split("\n"))
+            yield from (plain(f"! {flag.text}", "$warning") for flag in (() if one.variant else one.proposal.flags))
+
+    # Keys
+
+    @property
+    def writing(self) -> bool:
+        """Whether letters go into the caption."""
+        return isinstance(self.focused, CaptionEditor)
+
+    @property
+    def not_writing(self) -> bool:
+        """Whether letters are keys."""
+        return not self.writing
+
+    @property
+    def candidate_here(self) -> bool:
+        """Whether the image has a proposal with words."""
+        return self.not_writing and self._candidate is not None and bool(self._candidate.text)
+
+    @property
+    def several_candidates(self) -> bool:
+        """Whether there is a choice."""
+        return self.not_writing and len(self._candidates) > 1
+
+    @property
+    def can_take_all(self) -> bool:
+        """Whether images of the filter have proposals to be looked at."""
+        captions, by = self._captions, self._captioning.by
+        return self.not_writing and any(
+            is_open(captions.get(name, ""), every) for name, every in by.items() if name in captions
+        )
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a captioner may be asked."""
+        return self.not_writing and not self._captioning.works and not self.only_looks
+
+    @property
+    def captioner_works(self) -> bool:
+        """Whether a captioner is at work."""
+        return self._captioning.works
+
+    def _open(self) -> list[str]:
+        """Images of the filter that a person has still to look at."""
+        return names_of("flagged" if self._which == "flagged" else "to look at", self._captions, self._captioning.by)
+
+    def action_step(self, by: int) -> None:
+        """To another image of the filter; what was looked at has left it by then."""
+        if self.writing:
+            self.action_end_editing()
+        at = self._names.index(self.name_shown) if self.name_shown in self._names else -1
+        if self._names:
+            self._go(self._names[(at + by) % len(self._names)])
+        self.query_one("#proposals-scroll").scroll_home(animate=False)
+        self._show()
+        self.refresh_bindings()
+
+    def action_candidate(self, by: int) -> None:
+        """To another proposal for this image."""
+        found = self._candidates
+        one = found[(self._place(found) + by) % len(found)]
+        self._chosen = one.proposal.key, one.text
+        self._show()
+
+    def action_which(self) -> None:
+        """Turns from what is to be looked at to what is flagged, and to all."""
+        self._which = WHICH[(WHICH.index(self._which) + 1) % len(WHICH)]
+        self._choose_names()
+        self._show()
+
+    def action_accept(self) -> None:
+        """Takes the proposal as the caption, and goes on to the next image."""
+        one = self._candidate
+        if one is not None and one.text:
+            self._take({self.name_shown: one}, f"the caption of {self.name_shown}")
+            self.action_step(1)
+
+    def action_accept_all(self) -> None:
+        """Takes a proposal for every image of the filter that has one of use."""
+        captioner = self._candidate.proposal.captioner if self._candidate else ""
+        found = {name: Candidate(one, one.text) for name, one in to_take(self._open(), self._captioning.by, captioner).items()}
+        left = len(self._open()) - len(found)
+        count = text.count(len(found), "caption")
+        self._take(found, f"{count} by machine")
+        more = f" {text.count(left, 'image')} without one of use." if left else ""
+        self.loratui.tell(f"{count} taken here.{more} s saves them to their files; u undoes it.")
+
+    def _take(self, found: Mapping[str, Candidate], what: str) -> None:
+        self.model.choose(self.edits.with_captions(what, {name: one.text for name, one in found.items()}))
+        self._captioning.become({n: dataclasses.replace(one.proposal, state="accepted") for n, one in found.items()})
+
+    def action_put_aside(self) -> None:
+        """Puts the proposal aside, or takes it up again."""
+        one = self._candidate
+        if one is None:
+            return
+        aside = one.proposal.state != "dismissed"
+        self._captioning.become(
+            {self.name_shown: dataclasses.replace(one.proposal, state="dismissed" if aside else "proposed")}
+        )
+
+    def action_edit(self) -> None:
+        """Lets the person change the proposal; what comes of it is the caption."""
+        one = self._candidate
+        if one is not None:
+            self.add_class("-editing")
+            editor = self.query_one(CaptionEditor)
+            editor.set(one.text)
+            editor.focus()
+
+    def action_end_editing(self) -> None:
+        """Takes the changed proposal as the caption; an unchanged one stays a proposal."""
+        one, typed = self._candidate, self.query_one(CaptionEditor).text
+        self.remove_class("-editing")
+        self.set_focus(None)
+        if one is not None and typed.strip() and typed != one.text:
+            edits = self.edits.with_captions(f"the caption of {self.name_shown}", {self.name_shown: typed})
+            own = one.reworded(edits.caption(self.name_shown))
+            self._chosen = own.proposal.key, own.text
+            self.model.choose(edits)
+            self._captioning.become({self.name_shown: own.proposal})
+
+    def action_ask(self) -> None:
+        """Asks a captioner for every image that was shown as a tile."""
+        self._order(list(self._captions), again=False)
+
+    def action_ask_again(self) -> None:
+        """Asks for this image again, as with a hint."""
+        self._order([self.name_shown], again=True)
+
+    def _order(self, names: Sequence[str], *, again: bool) -> None:
+        from loratui.tui.dataset.captioner_screen import CaptionerScreen
+
+        def answered(order: Order | None) -> None:
+            if order is not None:
+                self.model.ask_captioner(order)
+
+        self.app.push_screen(CaptionerScreen(names, self._captioning.last, again=again), answered)
+
+    def action_stop_captioner(self) -> None:
+        self._captioning.stop()
+        self.loratui.tell("The captioner stops; what it proposed stays.")
