@@ -71,6 +71,12 @@ COMMANDS: dict[str, Command] = {
     "presets": _command(
         "presets", "list the presets, or explain one value by value", "loratui presets", "loratui presets sd15-portrait"
     ),
+    "import": _command(
+        "importing",
+        "make a recipe of another trainer's settings, and say what becomes of each value",
+        "loratui import kohya.json --dataset photos",
+        "loratui import train_lora_flux.yaml --images 18 --to recipe.toml",
+    ),
     "bases": _command(
         "bases",
         "list the base models on this machine, or identify one",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from loratui.engine.families.elsewhere import Elsewhere
 from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.families.lora import LoraSpec
 from loratui.engine.families.network import Config, Network, Sizes
@@ -187,6 +188,7 @@ class FamilySpec:
     demo_preset: str
     licence: str
     """What to know about the base's licence, in one sentence."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     licences: Mapping[str, str] = field(default_factory=dict)
     """Word in a base's name -> what to know instead."""
 

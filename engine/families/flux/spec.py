@@ -9,6 +9,7 @@ from pathlib import Path
 from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import T5, T5_PATTERNS, is_t5_tokenizer
+from loratui.engine.families.elsewhere import Elsewhere
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.flux.layers import TARGETS, layers_in
 from loratui.engine.families.flux.names import original, originals
@@ -137,6 +138,34 @@ FLUX = FamilySpec(
     bases=(
         Source("black-forest-labs/FLUX.1-dev", "", _DEV_LICENCE, 33_740_000_000, gated=True),
         Source("ashen0209/Flux-Dev2Pro", "", _DEV_LICENCE, 23_800_000_000),
+    ),
+    elsewhere=Elsewhere(
+        names={
+            "kohya_ss": ("flux1_checkbox",),
+            "sd-scripts": ("flux_train_network.py", "networks.lora_flux"),
+            "model_type": ("flux",),
+            "onetrainer": ("FLUX_DEV_1",),
+            "ai-toolkit": ("flux", "is_flux"),
+            "simpletuner": ("flux",),
+            "on-site": ("flux", "flux_dev"),
+        },
+        in_names=r"flux",
+        own_keys=("clip_l", "t5xxl", "ae", "timestep_sampling"),
+        layers={
+            "onetrainer": {"attn-only": "attention", "blocks": "sd-scripts", "full": "all"},
+            "simpletuner": {"all": "attention", "all+ffs": "attention+ff", "ai-toolkit": "sd-scripts"},
+        },
+        near_layers={
+            "onetrainer": {
+                "attn-mlp": (
+                    "attention+ff",
+                    "loratui's attention+ff also has the text stream's feed-forward layers and the single blocks' ends.",
+                )
+            },
+        },
+        usual_layers={"ai-toolkit": "sd-scripts", "simpletuner": "attention"},
+        part="transformer",
+        flavours={"dev": "black-forest-labs/FLUX.1-dev", "schnell": "black-forest-labs/FLUX.1-schnell"},
     ),
     default_preset="flux-identity-18img",
     demo_preset="demo:flux",

@@ -18,6 +18,7 @@ from loratui.engine.families.common.unet_layers import (
 )
 from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sd15, unchanged
 from loratui.engine.families.common.unet_network import UNET
+from loratui.engine.families.elsewhere import Elsewhere
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.lora import LoraLayout, LoraSpec, Original
 from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
@@ -121,6 +122,17 @@ SD15 = FamilySpec(
         Source("stable-diffusion-v1-5/stable-diffusion-v1-5", "", _OPEN_RAIL, 4_265_000_000),
         Source("SG161222/Realistic_Vision_V5.1_noVAE", "", _OPEN_RAIL, 4_265_000_000),
         Source("Lykon/AnyLoRA", "", _OPEN_RAIL, 4_265_000_000),
+    ),
+    elsewhere=Elsewhere(
+        names={
+            "onetrainer": ("STABLE_DIFFUSION_15",),
+            "ai-toolkit": ("sd1", "sd15", "sd"),
+            "simpletuner": ("sd1x",),
+            "on-site": ("sd_1_5", "sd15", "sd1"),
+        },
+        layers={"onetrainer": {"attn-mlp": "sd-scripts", "attn-only": "attention"}},
+        near_layers={"onetrainer": {"full": ("all+conv", "loratui's set leaves out the first and the last convolution.")}},
+        usual_layers={"ai-toolkit": "all", "simpletuner": "attention"},
     ),
     default_preset="sd15-portrait",
     demo_preset="demo",

@@ -19,6 +19,7 @@ from loratui.engine.families.common.unet_layers import (
 )
 from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sdxl
 from loratui.engine.families.common.unet_network import UNET
+from loratui.engine.families.elsewhere import Elsewhere
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.lora import LoraLayout, LoraSpec, Original
 from loratui.engine.families.network import Config, Sizes
@@ -139,6 +140,20 @@ SDXL = FamilySpec(
     bases=(
         Source(_BASE, "", _LICENCE, 13_876_000_000),
         Source("John6666/pony-realism-v22main-sdxl", "", "Fair AI Public License 1.0-SD", 6_940_000_000),
+    ),
+    elsewhere=Elsewhere(
+        names={
+            "kohya_ss": ("sdxl",),
+            "sd-scripts": ("sdxl_train_network.py",),
+            "onetrainer": ("STABLE_DIFFUSION_XL_10_BASE",),
+            "ai-toolkit": ("sdxl", "is_xl"),
+            "simpletuner": ("sdxl",),
+            "on-site": ("sdxl", "pony", "illustrious", "noobai"),
+        },
+        in_names=r"xl|pony|illustrious|noob|animagine",
+        layers={"onetrainer": {"attn-mlp": "sd-scripts", "attn-only": "attention"}},
+        near_layers={"onetrainer": {"full": ("all+conv", "loratui's set leaves out the first and the last convolution.")}},
+        usual_layers={"ai-toolkit": "all", "simpletuner": "attention"},
     ),
     default_preset="sdxl-person",
     demo_preset="demo:sdxl",

@@ -1,0 +1,455 @@
+"""OneTrainer's configuration: its JSON, with the defaults that it has where a key is missing.
+
+Sources: OneTrainer `modules/util/config/TrainConfig.py`, `modules/util/create.py`, `modules/util/optimizer_util.py`,
+`modules/modelSetup/Base*Setup.py` (LAYER_PRESETS), mgds `AspectBatchSorting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loratui.engine.importing import files, tables
+from loratui.engine.importing.amount import Amount
+from loratui.engine.importing.families import by_word, spec_of, trains
+from loratui.engine.importing.families import flows as objective_flows
+from loratui.engine.importing.optimizers import optimizer, optimizer_args, scheduler
+from loratui.engine.importing.reading import Reading, is_off
+from loratui.engine.importing.sizes import sides
+from loratui.presets.schema import KEYS
+
+_FORMATS = {"FLOAT_32": "fp32", "TFLOAT_32": "fp32", "FLOAT_16": "fp16", "BFLOAT_16": "bf16"}
+_OPTIMIZERS = {
+    "ADAMW_8BIT": "adamw8bit",
+    "DADAPT_ADAM": "DAdaptAdam",
+    "SCHEDULE_FREE_ADAMW": "AdamWScheduleFree",
+    "ADAM_8BIT": "adam8bit",
+}
+_OLD = {
+    "train_unet": "unet.train", "unet_learning_rate": "unet.learning_rate", "train_text_encoder": "text_encoder.train",
+    "text_encoder_learning_rate": "text_encoder.learning_rate", "train_text_encoder_2": "text_encoder_2.train",
+    "text_encoder_2_learning_rate": "text_encoder_2.learning_rate", "vae_model_name": "vae.model_name",
+    "lora_layers": "layer_filter", "lora_layer_preset": "layer_filter_preset", "lora_layers_regex": "layer_filter_regex",
+    "save_after": "save_every", "save_after_unit": "save_every_unit", "prior.train": "transformer.train",
+    "prior.learning_rate": "transformer.learning_rate", "train_prior": "transformer.train",
+    "optimizer_weight_decay": "optimizer.weight_decay", "optimizer_beta1": "optimizer.beta1", "optimizer_beta2": "optimizer.beta2",
+}  # fmt: skip
+"""Names of earlier versions -> today's (TrainConfig's migrations)."""
+FORMULA = "each epoch drops the images that fill no batch of their bucket; a step for each {window} batches over all epochs (OneTrainer, mgds)"
+
+
+def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
+    """Says what becomes of every value; returns how it counts its steps."""
+    flat = files.flatten(
+        table,
+        whole=("optimizer_defaults", "cloud", "secrets", "scheduler_params", "additional_embeddings", "concepts", "samples"),
+    )
+    if isinstance(table.get("optimizer"), str):
+        flat["optimizer.optimizer"] = flat.pop("optimizer")
+    values, names = {}, {}
+    for name, value in flat.items():
+        today = _OLD.get(name, name)
+        if today == name or today not in flat:
+            values[today], names[today] = value, name
+        else:
+            values[name] = value
+    reading = Reading("OneTrainer", values, names)
+    for name, today in _OLD.items():
+        if name in values and today in values:
+            reading.nothing(name, f"An older name of {today}, which counts.")
+    kind = reading.text("model_type", "STABLE_DIFFUSION_15")
+    known = by_word("onetrainer", kind)
+    family = family or known
+    if not known:
+        trains(reading, "model_type", kind.replace("_", " ").title()[:60], reading.text("base_model_name"))
+        return reading, Amount()
+    method = reading.text("training_method", "FINE_TUNE")
+    if method == "LORA":
+        reading.nothing("training_method", "loratui trains LoRAs.")
+    else:
+        reading.changed(
+            "training_method",
+            {},
+            "loratui trains LoRAs only; the recipe makes one with these values, whose rate is likely too low for a LoRA.",
+        )
+        reading.assumed(
+            "training_method",
+            method,
+            {"adapter.kind": "lora"},
+            "OneTrainer would train the whole model; loratui makes a LoRA.",
+            "changed",
+        )
+    reading.taken("model_type", {"base.family": family})
+    reading.taken("base_model_name", {"base.model": reading.text("base_model_name")})
+    reading.assumed("base", family, {"base.family": family})
+    flows = objective_flows(family)
+    _adapter(reading)
+    _layers(reading, family)
+    _rates(reading, flows)
+    _noise(reading, flows)
+    _loss(reading, flows)
+    _dataset(reading)
+    _saving(reading)
+    for part in ("unet", "transformer"):
+        if reading.yes(f"{part}.train", True) or (part == "unet") == flows:
+            reading.nothing(f"{part}.train", "loratui trains the base's layers too, or the base has no such part.")
+        else:
+            reading.changed(f"{part}.train", {}, "loratui always trains the base's layers.")
+    amount = _amount(reading)
+    tables.apply(reading, "onetrainer")
+    return reading, amount
+
+
+def _adapter(reading: Reading) -> None:
+    kind = reading.text("peft_type", "LORA")
+    ours = {"LORA": "lora", "LOHA": "loha", "LOKR": "lokr"}.get(kind)
+    if ours:
+        reading.taken("peft_type", {"adapter.kind": ours})
+    else:
+        reading.changed("peft_type", {"adapter.kind": "lora"}, f"loratui has no {kind[:40]}; the recipe makes a LoRA.")
+        ours = "lora"
+    of_lokr = ours == "lokr"
+    for key, default in (("lora_rank", 16), ("lokr_dim", 16)):
+        if of_lokr == key.startswith("lokr"):
+            reading.taken(key, {"adapter.rank": reading.whole(key, default)})
+            reading.assumed(key, default, {"adapter.rank": default})
+        else:
+            reading.nothing(key, f"It belongs to another peft_type than {kind[:20]}.")
+    alpha = reading.number("lora_alpha", 1.0)
+    if alpha == 0:
+        reading.changed(
+            "lora_alpha",
+            {"adapter.alpha": 0.0},
+            "In OneTrainer an alpha of 0 trains nothing; in loratui it means alpha = rank.",
+        )
+    else:
+        reading.taken("lora_alpha", {"adapter.alpha": alpha})
+        reading.assumed("lora_alpha", 1.0, {"adapter.alpha": 1.0})
+    dora = "lokr_weight_decompose" if of_lokr else "lora_decompose"
+    for key in ("lora_decompose", "lokr_weight_decompose"):
+        if key == dora:
+            reading.taken(key, {"adapter.dora": reading.yes(key)})
+        else:
+            reading.nothing(key, f"It belongs to another peft_type than {kind[:20]}.")
+    for key, target in (("lokr_decompose_both", "adapter.decompose_both"), ("lokr_decompose_factor", "adapter.factor")):
+        if of_lokr:
+            value: Any = reading.yes(key) if key == "lokr_decompose_both" else reading.whole(key, -1)
+            reading.taken(key, {target: value})
+        else:
+            reading.nothing(key, "It belongs to LoKr.")
+
+
+def _layers(reading: Reading, family: str) -> None:
+    preset = reading.text("layer_filter_preset", "full")
+    elsewhere = spec_of(family).elsewhere
+    same, near = elsewhere.layers.get("onetrainer", {}), elsewhere.near_layers.get("onetrainer", {})
+    custom = preset not in same and preset not in near
+    if preset in same:
+        sets = {"adapter.targets": same[preset]}
+        reading.taken("layer_filter_preset", sets)
+        reading.assumed("layer_filter_preset", preset, sets)
+    elif preset in near:
+        sets = {"adapter.targets": near[preset][0]}
+        reading.changed("layer_filter_preset", sets, near[preset][1])
+        reading.assumed("layer_filter_preset", preset, sets, near[preset][1], "changed")
+    else:
+        why = "loratui has sets of layers instead of filters; the recipe takes sd-scripts'."
+        reading.changed("layer_filter_preset", {"adapter.targets": "sd-scripts"}, why)
+    if custom and reading.given("layer_filter"):
+        reading.changed("layer_filter", {}, "loratui has sets of layers (adapter.targets) instead of filters.")
+    else:
+        reading.nothing("layer_filter", "layer_filter_preset names the layers.")
+    reading.nothing("layer_filter_regex", "It belongs to layer_filter.")
+
+
+def _rates(reading: Reading, flows: bool) -> None:
+    theirs = reading.text("optimizer.optimizer", "ADAMW")
+    reading.values["optimizer.optimizer"] = _OPTIMIZERS.get(theirs, theirs) if reading.given("optimizer.optimizer") else None
+    args = {
+        name: str(reading.values[f"optimizer.{name}"])
+        for name in (
+            "weight_decay",
+            "d_coef",
+            "d0",
+            "use_bias_correction",
+            "safeguard_warmup",
+            "relative_step",
+            "scale_parameter",
+        )
+        if reading.given(f"optimizer.{name}")
+    }
+    ours = optimizer(reading, "optimizer.optimizer", "ADAMW", args)
+    for name, text in args.items():
+        probe = Reading(reading.tool, {name: text})
+        optimizer_args(probe, name, {name: text}, ours)
+        said = probe.said[name]
+        key = f"optimizer.{name}"
+        belongs = name == "weight_decay" or ours in ("prodigy", "dadapt_adam", "adafactor")
+        if said.kind == "changed" and belongs and not is_off(reading.values[key]):
+            reading.changed(key, said.sets, said.why)
+        elif said.sets:
+            reading.taken(key, said.sets)
+        else:
+            reading.nothing(key, "It is off, belongs to another optimizer, or is as loratui has it.")
+    for beta, target in (("optimizer.beta1", "optimizer.beta1"), ("optimizer.beta2", "optimizer.beta2")):
+        if reading.given(beta):
+            reading.taken(beta, {target: reading.number(beta)})
+    rate = reading.number("learning_rate", 3e-6)
+    part = "transformer" if flows else "unet"
+    own = reading.number(f"{part}.learning_rate")
+    reading.taken(f"{part}.learning_rate", {"optimizer.learning_rate": own or rate})
+    scaler = reading.text("learning_rate_scaler", "NONE")
+    batch, accumulation = reading.whole("batch_size", 1), reading.whole("gradient_accumulation_steps", 1)
+    factor = {"BATCH": batch, "GLOBAL_BATCH": batch, "GRADIENT_ACCUMULATION": accumulation, "BOTH": batch * accumulation,
+              "GLOBAL_BOTH": batch * accumulation}.get(scaler, 1) ** 0.5  # fmt: skip
+    if scaler == "NONE":
+        reading.nothing("learning_rate_scaler", "It is off.")
+        reading.taken("learning_rate", {"optimizer.learning_rate": own or rate})
+    else:
+        scaled = float(f"{(own or rate) * factor:.6g}")
+        reading.changed(
+            "learning_rate",
+            {"optimizer.learning_rate": scaled},
+            f"OneTrainer multiplies it by {factor:.4g} (learning_rate_scaler).",
+        )
+        reading.nothing("learning_rate_scaler", "It is in the learning rate.")
+    reading.assumed("learning_rate", 3e-6, {"optimizer.learning_rate": own or rate})
+    _text_encoders(reading, flows, own or rate)
+    chosen = scheduler(reading, "learning_rate_scheduler", "CONSTANT")
+    cycles = reading.number("learning_rate_cycles", 1)
+    if chosen == "cosine_with_restarts":
+        reading.taken("learning_rate_cycles", {"optimizer.cycles": max(1, round(cycles))})
+    else:
+        reading.nothing("learning_rate_cycles", "Only schedules with restarts have cycles.")
+
+
+def _text_encoders(reading: Reading, flows: bool, rate: float) -> None:
+    """OneTrainer trains every text encoder of the base unless it is told not to, until epoch 30."""
+    trained = reading.yes("text_encoder.train", True)
+    second = reading.yes("text_encoder_2.train", True)
+    why = "Not in the file; OneTrainer then trains the text encoder too."
+    reading.taken("text_encoder.train", {"training.train_text_encoder": trained})
+    reading.assumed("text_encoder.train", True, {"training.train_text_encoder": True}, why)
+    if flows and second:
+        reading.changed("text_encoder_2.train", {}, "loratui does not train T5.")
+    elif second != trained:
+        reading.changed(
+            "text_encoder_2.train", {}, "loratui trains all text encoders of a base or none: text_encoder.train decides."
+        )
+    else:
+        reading.nothing("text_encoder_2.train", "As text_encoder.train.")
+    own = reading.number("text_encoder.learning_rate")
+    reading.taken(
+        "text_encoder.learning_rate", {"optimizer.text_encoder_learning_rate": own if trained and own != rate else 0.0}
+    )
+    if reading.given("text_encoder_2.learning_rate") and reading.number("text_encoder_2.learning_rate") != (own or rate):
+        reading.changed("text_encoder_2.learning_rate", {}, "loratui has one rate for all text encoders.")
+    else:
+        reading.nothing("text_encoder_2.learning_rate", "As the first text encoder's.")
+    unit = reading.text("text_encoder.stop_training_after_unit", "EPOCH")
+    stop = reading.number("text_encoder.stop_training_after", 30)
+    key = "text_encoder.stop_training_after"
+    if trained and unit != "NEVER" and stop and stop < reading.number("epochs", 100):
+        why = "loratui trains the text encoder to the end of the run."
+        reading.changed(key, {}, why)
+        reading.assumed(
+            key,
+            30,
+            {"training.train_text_encoder": True},
+            f"Not in the file; OneTrainer stops it after epoch 30. {why}",
+            "changed",
+        )
+    else:
+        reading.nothing(key, "The run ends before, or the text encoder is not trained.")
+    reading.nothing("text_encoder.stop_training_after_unit", "It belongs to stop_training_after.")
+    drop = reading.number("text_encoder.dropout_probability")
+    reading.taken("text_encoder.dropout_probability", {"dataset.caption_dropout": drop})
+    skip = reading.whole("text_encoder_layer_skip")
+    reading.taken(
+        "text_encoder_layer_skip", {} if flows else {"base.clip_skip": skip + 1}, "OneTrainer counts skipped layers from 0."
+    )
+
+
+def _noise(reading: Reading, flows: bool) -> None:
+    offset = reading.number("offset_noise_weight")
+    if flows and offset:
+        reading.changed("offset_noise_weight", {}, "loratui has no offset noise for FLUX.")
+    else:
+        reading.taken("offset_noise_weight", {} if flows else {"training.noise_offset": offset})
+    reading.taken("perturbation_noise_weight", {"training.input_perturbation": reading.number("perturbation_noise_weight")})
+    if reading.yes("rescale_noise_scheduler_to_zero_terminal_snr"):
+        reading.taken("rescale_noise_scheduler_to_zero_terminal_snr", {"base.zero_terminal_snr": "on"})
+    for key, value in (("force_v_prediction", "v"), ("force_epsilon_prediction", "epsilon")):
+        if reading.yes(key) and not flows:
+            reading.taken(key, {"base.prediction": value})
+        else:
+            reading.nothing(key, "loratui reads from the base what it predicts.")
+    spread, bias = reading.number("noising_weight"), reading.number("noising_bias")
+    kind = reading.text("timestep_distribution", "UNIFORM")
+    shift = reading.number("timestep_shift", 1.0)
+    dynamic = reading.yes("dynamic_timestep_shifting")
+    key = "timestep_distribution"
+    if not flows:
+        if kind == "UNIFORM" and shift == 1:
+            reading.nothing(key, "loratui draws them evenly too.")
+        else:
+            reading.changed(key, {}, "loratui draws the timesteps of this kind of base evenly.")
+        for name in ("timestep_shift", "dynamic_timestep_shifting", "noising_weight", "noising_bias"):
+            reading.nothing(name, "It belongs to timestep_distribution.")
+        return
+    if kind == "LOGIT_NORMAL":
+        ours = "flux_shift" if dynamic else "sigmoid" if shift == 1 else "shift"
+        sets = {"training.timestep_sampling": ours, "training.timestep_scale": spread + 1.0}
+        (reading.taken if not bias else reading.changed)(
+            key, sets, "loratui's normal distribution has its middle at 0." if bias else ""
+        )
+    else:
+        ours = "uniform"
+        even = kind == "UNIFORM" and shift == 1 and not dynamic
+        words = "loratui draws evenly, or as a logit-normal distribution; the recipe draws evenly, without a shift."
+        (reading.taken if even else reading.changed)(key, {"training.timestep_sampling": "uniform"}, "" if even else words)
+        reading.assumed(
+            key, kind, {"training.timestep_sampling": "uniform"}, "" if even else words, "taken" if even else "changed"
+        )
+    if ours == "shift":
+        reading.taken("timestep_shift", {"training.timestep_shift": shift})
+    for name in ("timestep_shift", "dynamic_timestep_shifting", "noising_weight", "noising_bias"):
+        reading.nothing(name, "timestep_distribution says what becomes of it.")
+    guidance = reading.number("transformer.guidance_scale", 1.0)
+    reading.taken("transformer.guidance_scale", {"training.guidance": guidance})
+
+
+def _loss(reading: Reading, flows: bool) -> None:
+    strengths = {
+        name: reading.number(f"{name}_strength", 1.0 if name == "mse" else 0.0) for name in ("mse", "mae", "log_cosh", "huber")
+    }
+    used = [name for name, value in strengths.items() if value]
+    for name, value in strengths.items():
+        key = f"{name}_strength"
+        if used == ["huber"] and name == "huber":
+            words = "loratui's Huber loss has the same shape; its size differs, so compare the learning rate."
+            reading.changed(key, {"training.loss": "huber", "training.huber_c": reading.number("huber_delta", 1.0)}, words)
+        elif value == (1.0 if name == "mse" else 0.0) and used == ["mse"]:
+            reading.nothing(key, "loratui trains the squared error too.")
+        elif not value:
+            reading.nothing(key, "It is off.")
+        else:
+            reading.changed(key, {}, "loratui trains one loss, the squared error or Huber's, with strength 1.")
+    reading.nothing("huber_delta", "It belongs to huber_strength.")
+    kind, strength = reading.text("loss_weight_fn", "CONSTANT"), reading.number("loss_weight_strength", 5.0)
+    if kind == "CONSTANT" or (flows and kind != "SIGMA"):
+        reading.nothing("loss_weight_fn", "All noise levels count alike.")
+    elif kind == "MIN_SNR_GAMMA":
+        reading.taken("loss_weight_fn", {"training.min_snr_gamma": strength})
+    elif kind == "DEBIASED_ESTIMATION":
+        reading.taken("loss_weight_fn", {"training.debiased_estimation": True})
+    elif kind == "SIGMA" and flows:
+        reading.taken("loss_weight_fn", {"training.weighting": "sigma_sqrt"})
+    else:
+        reading.changed("loss_weight_fn", {}, f"loratui has no weighting {kind[:40]}.")
+    reading.nothing("loss_weight_strength", "It belongs to loss_weight_fn.")
+
+
+def _dataset(reading: Reading) -> None:
+    found = sides(reading.values.get("resolution")) if reading.given("resolution") else [512.0]
+    text = reading.text("resolution", "512") if not isinstance(reading.values.get("resolution"), list) else ""
+    if not found:
+        reading.not_understood("resolution", "This is no size in pixels.")
+    elif "," in text and "x" not in text.lower():
+        reading.changed(
+            "resolution",
+            {"dataset.resolution": int(max(found))},
+            "OneTrainer trains on several sizes; loratui on one, the largest of them.",
+        )
+    else:
+        reading.taken("resolution", {"dataset.resolution": int(found[0])})
+        reading.assumed("resolution", 512, {"dataset.resolution": 512})
+    reading.taken("aspect_ratio_bucketing", {"dataset.buckets": reading.yes("aspect_ratio_bucketing", True)})
+    concepts = reading.values.get("concepts")
+    first = concepts[0] if isinstance(concepts, list) and concepts and isinstance(concepts[0], dict) else {}
+    if first:
+        path = first.get("path")
+        sets = {"dataset.path": path} if isinstance(path, str) else {}
+        if len(concepts or []) > 1:
+            reading.changed(
+                "concepts", sets, "loratui trains on one folder; several concepts are N_name folders in it. The first is taken."
+            )
+        else:
+            reading.changed("concepts", sets, "The folder is taken; its other values come with the import of folders.")
+    if isinstance(reading.values.get("samples"), list):
+        prompts = [
+            s["prompt"]
+            for s in reading.values["samples"]
+            if isinstance(s, dict) and isinstance(s.get("prompt"), str) and s["prompt"]
+        ]
+        if prompts:
+            reading.changed(
+                "samples",
+                {"samples.prompts": tuple(prompts[:50])},
+                "The prompts are taken; loratui makes all with one size, seed, steps and guidance.",
+            )
+
+
+def _saving(reading: Reading) -> None:
+    word = reading.text("train_dtype", "FLOAT_16")
+    ours = _FORMATS.get(word)
+    (reading.taken if ours else reading.changed)(
+        "train_dtype", {"training.precision": ours or "auto"}, "" if ours else "loratui computes in bf16, fp16 or fp32."
+    )
+    reading.assumed("train_dtype", "FLOAT_16", {"training.precision": "fp16"})
+    out = _FORMATS.get(reading.text("output_dtype", "FLOAT_32"))
+    (reading.taken if out else reading.changed)(
+        "output_dtype", {"output.precision": out} if out else {}, "" if out else "loratui writes fp16, bf16 or fp32."
+    )
+    reading.assumed("output_dtype", "FLOAT_32", {"output.precision": "fp32"})
+    kind = reading.text("output_model_format", "")
+    if kind in ("KOHYA_LORA", "LEGACY_LORA", "DIFFUSERS_LORA", "SAFETENSORS", "COMFY_LORA", ""):
+        layout = {"KOHYA_LORA": "kohya", "LEGACY_LORA": "kohya", "DIFFUSERS_LORA": "peft"}.get(kind)
+        reading.taken("output_model_format", {"output.format": layout} if layout else {})
+    else:
+        reading.changed("output_model_format", {}, "loratui writes LoRA files with kohya's or PEFT's names.")
+    name = reading.text("output_model_destination").replace("\\", "/").rpartition("/")[2].removesuffix(".safetensors")
+    reading.taken("output_model_destination", {"output.name": name}, "The name is taken; the file lies in the run's folder.")
+    for every, unit in (("save_every", "save_every_unit"), ("sample_after", "sample_after_unit")):
+        count, word = reading.number(every), reading.text(unit, "NEVER" if every == "save_every" else "MINUTE")
+        ours_key = "output.save_every_epochs"
+        if every == "save_every" and word == "EPOCH" and count >= 1:
+            reading.taken(every, {ours_key: int(count)})
+        elif word == "NEVER" or not count:
+            reading.nothing(every, "It is off; loratui does so after each epoch.")
+        else:
+            reading.changed(every, {}, "loratui does so once an epoch.")
+        reading.nothing(unit, f"It belongs to {every}.")
+    ema = reading.text("ema", "OFF")
+    if ema == "OFF":
+        for key in ("ema", "ema_decay", "ema_update_step_interval"):
+            reading.nothing(key, "The moving average is off.")
+    else:
+        decay = reading.number("ema_decay", 0.999)
+        reading.taken("ema", {"training.ema_decay": decay})
+        reading.taken("ema_decay", {"training.ema_decay": decay})
+        if reading.whole("ema_update_step_interval", 5) != 1:
+            why = "loratui updates its average after each step; OneTrainer after every few."
+            reading.changed("ema_update_step_interval", {}, why)
+
+
+def _amount(reading: Reading) -> Amount:
+    batch, epochs = reading.whole("batch_size", 1), reading.whole("epochs", 100)
+    reading.taken("batch_size", {"training.batch_size": batch})
+    sets = {
+        "schedule.rule": "repeats_epochs",
+        "schedule.repeats": 1,
+        "schedule.folder_repeats": False,
+        "schedule.epochs": epochs,
+    }
+    reading.taken("epochs", sets)
+    reading.assumed("epochs", 100, sets)
+    accumulation = reading.whole("gradient_accumulation_steps", 1)
+    reading.taken("gradient_accumulation_steps", {"training.accumulation": accumulation})
+    warm = reading.number("learning_rate_warmup_steps", 200.0)
+    # Above 1 it counts batches, and create_lr_scheduler divides by the accumulation.
+    warm = float(int(warm / max(1, accumulation))) if warm > 1 else max(0.0, min(warm, 0.9))
+    reading.assumed("learning_rate_warmup_steps", 200, {"optimizer.warmup": KEYS["optimizer.warmup"].default or 0.0})
+    return Amount(
+        max(1, batch), max(1, accumulation), 1, 1, max(0, epochs), 0, "dropped", FORMULA, warm, "learning_rate_warmup_steps"
+    )

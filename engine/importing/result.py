@@ -1,0 +1,137 @@
+"""What an import comes to: the recipe, what became of each value, and the steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.cleaning import clean
+from loratui.engine.dataset.scan import scan
+from loratui.engine.errors import LoratuiError
+from loratui.engine.importing import tools
+from loratui.engine.importing.amount import Amount
+from loratui.engine.importing.reading import Kind, Said
+from loratui.engine.importing.steps import StepCounts, settle
+from loratui.engine.planning.family_rules import misfits
+from loratui.engine.planning.recipe import Recipe
+from loratui.presets.schema import Settings, get, to_table
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A file of another trainer, read."""
+
+    path: Path
+    tool: str
+    recipe: Recipe | None
+    """None for a base that is not trained here; `problem` says which."""
+    said: tuple[Said, ...]
+    steps: StepCounts
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+
+    def of(self, kind: Kind) -> tuple[Said, ...]:
+        """The values of which this became."""
+        return tuple(one for one in self.said if one.kind == kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """`file tool recipe taken[] changed[] does_nothing[] not_understood[] steps notes[] problem`."""
+        kinds: tuple[Kind, ...] = ("taken", "changed", "does_nothing", "not_understood")
+        table = to_table(self.recipe.settings, self.recipe.changed) if self.recipe else None
+        listed: dict[str, Any] = {kind: [one.to_json() for one in self.of(kind)] for kind in kinds}
+        return {"file": str(self.path), "tool": self.tool, "recipe": table, **listed, "steps": self.steps.to_json(),
+                "notes": list(self.notes), "problem": self.problem}  # fmt: skip
+
+
+def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0, family: str = "") -> Imported:
+    """Reads a file or folder of another trainer. `dataset` is the folder of images here, in place of the one that the file
+    names; `images` their number, where there is no folder.
+
+    Raises `UsageError` for what is no such file, `DatasetError` for a folder that was asked for and has no images.
+    """
+    found = tools.find(path)
+    reading, amount = tools.read(found, family)
+    if amount.warmup_key:
+        reading.taken(amount.warmup_key, {})
+    reading.finish()
+    said = tuple(reading.checked())
+    if reading.problem:
+        return Imported(
+            found.path, reading.tool, None, said, StepCounts(why=reading.problem), tuple(reading.lost), reading.problem
+        )
+    recipe, said, notes = _recipe(said, dataset)
+    folder = dataset or _folder(recipe)
+    scanned = None if images else _scanned(folder, asked=dataset is not None)
+    recipe, steps = settle(recipe, amount, scanned, images)
+    said = tuple(_with_warmup(said, amount, recipe, steps))
+    return Imported(found.path, reading.tool, recipe, said, steps, (*reading.lost, *notes))
+
+
+def _recipe(said: tuple[Said, ...], dataset: Path | None) -> tuple[Recipe, tuple[Said, ...], list[str]]:
+    """The recipe of all that is set; what has no meaning for the family is told instead."""
+    notes: list[str] = []
+    sets: dict[str, Any] = {}
+    for one in said:
+        for ours, value in one.sets.items():
+            sets.setdefault(ours, value)
+    if dataset is not None:
+        sets["dataset.path"] = str(dataset.expanduser().absolute())
+    recipe = Recipe(Settings()).with_changes(sets)
+    for _ in range(8):
+        finding = next((f for f in misfits(recipe.settings) if f.settings), None)
+        if finding is None:
+            break
+        gone = [ours for ours, fit in finding.settings.items() if get(recipe.settings, ours) != fit]
+        recipe = recipe.with_changes(finding.settings)
+        said = tuple(_unfit(one, gone, finding.message) for one in said)
+        notes.append(finding.message)
+    return recipe, said, notes
+
+
+def _unfit(one: Said, gone: list[str], message: str) -> Said:
+    if not any(ours in one.sets for ours in gone):
+        return one
+    sets = {ours: value for ours, value in one.sets.items() if ours not in gone}
+    return dataclasses.replace(one, kind="changed", sets=sets, why=clean(f"{one.why} {message}".strip(), 400))
+
+
+def _folder(recipe: Recipe) -> Path | None:
+    path = recipe.settings.dataset.path
+    try:
+        return Path(path) if path and Path(path).is_dir() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _scanned(folder: Path | None, *, asked: bool) -> Any:
+    if folder is None:
+        return None
+    try:
+        return scan(folder)
+    except LoratuiError:
+        if asked:
+            raise
+        return None
+
+
+def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: StepCounts) -> Iterator[Said]:
+    """Says of the warm-up what it comes to, now that the number of steps is known."""
+    for one in said:
+        if one.key != amount.warmup_key or not one.given or one.kind == "not_understood":
+            yield one
+        elif not amount.warmup:
+            yield dataclasses.replace(one, kind="does_nothing", why="There is no warm-up.", sets={})
+        else:
+            share = recipe.settings.optimizer.warmup
+            if amount.warmup < 1 or steps.theirs:
+                words = f"{amount.warmup:g} of {steps.theirs} steps." if amount.warmup >= 1 else ""
+                yield dataclasses.replace(one, kind="taken", sets={"optimizer.warmup": share}, why=words)
+            else:
+                yield dataclasses.replace(
+                    one,
+                    kind="changed",
+                    why="loratui takes a share of all steps, which are unknown without images: give --dataset.",
+                )

@@ -1,0 +1,437 @@
+"""SimpleTuner's config.json, with the datasets file that it names, and the defaults that it has where a key is missing.
+
+Sources: SimpleTuner `simpletuner_sdk/server/services/field_registry/sections`, `helpers/training/trainer.py`,
+`helpers/models/flux/model.py`, `documentation/DATALOADER.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.importing import files, tables
+from loratui.engine.importing.amount import Amount
+from loratui.engine.importing.families import by_word, spec_of, trains
+from loratui.engine.importing.families import flows as objective_flows
+from loratui.engine.importing.optimizers import optimizer, optimizer_args, scheduler
+from loratui.engine.importing.prompts import samples
+from loratui.engine.importing.reading import Reading, arguments, is_off
+
+_FORMATS = {"bf16": "bf16", "fp16": "fp16", "no": "fp32", "fp32": "fp32"}
+_RENAMED = {"max_grad_norm": "max_grad_norm", "lora_initialisation_style": "lora_init_type", "checkpointing_steps": "checkpoint_step_interval",
+            "validation_steps": "validation_step_interval", "flux_schedule_shift": "flow_schedule_shift", "flux_guidance_value": "flux_guidance_value",
+            "flux_use_uniform_schedule": "flow_use_uniform_schedule", "flux_schedule_auto_shift": "flow_schedule_auto_shift",
+            "pretrained_vae_name_or_path": "pretrained_vae_model_name_or_path"}  # fmt: skip
+FORMULA = "an epoch has a step for each {window} batches, those of each bucket rounded up (SimpleTuner, trainer.py)"
+
+
+def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:
+    """Says what becomes of every value; returns how it counts its steps."""
+    values: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for name, value in table.items():
+        bare = str(name).lstrip("-").replace("-", "_")
+        key = _RENAMED.get(bare, bare)
+        if key in values:
+            values[str(name)] = value
+            continue
+        values[key], names[key] = value, str(name)
+    backend = _backend(values.get("data_backend_config"), folder)
+    for key, value in files.flatten(backend).items() if backend else ():
+        values[f"backend.{key}"], names[f"backend.{key}"] = value, f"data_backend_config {key}"
+    reading = Reading("SimpleTuner", values, names)
+    for bare, key in _RENAMED.items():
+        if bare in values and bare != key:
+            reading.nothing(bare, f"An older name of {key}, which counts.")
+    kind = reading.text("model_family", "")
+    known = by_word("simpletuner", kind)
+    if not known:
+        trains(reading, "model_family", kind[:60] or "an unnamed family", reading.text("pretrained_model_name_or_path"))
+        return reading, Amount()
+    family = family or known
+    if reading.text("model_type", "full") == "lora":
+        reading.nothing("model_type", "loratui trains LoRAs.")
+    else:
+        why = "loratui trains LoRAs only; the recipe makes one with these values, whose rate is likely too low for a LoRA."
+        reading.changed("model_type", {}, why)
+        reading.assumed(
+            "model_type",
+            "full",
+            {"adapter.kind": "lora"},
+            f"Not in the file; SimpleTuner then trains the whole model. {why}",
+            "changed",
+        )
+    reading.taken("model_family", {"base.family": family})
+    reading.taken("pretrained_model_name_or_path", {"base.model": reading.text("pretrained_model_name_or_path")})
+    _flavour(reading, family)
+    _network(reading, family)
+    _rates(reading)
+    _noise(reading, family)
+    amount = _amount(reading)
+    _dataset(reading, bool(backend))
+    _samples(reading, amount)
+    tables.apply(reading, "simpletuner")
+    return reading, amount
+
+
+def _backend(name: Any, folder: Path) -> dict[str, Any]:
+    """The first set of images in the datasets file that is named, if it is here."""
+    if not isinstance(name, str) or not name.endswith(".json"):
+        return {}
+    for path in (Path(name), folder / Path(name).name):
+        try:
+            if path.is_file():
+                found = files.read(path)
+                images = (
+                    [item for item in found if isinstance(item, dict) and item.get("dataset_type", "image") == "image"]
+                    if isinstance(found, list)
+                    else []
+                )
+                more = {"others": len(images) - 1} if len(images) > 1 else {}
+                return {**images[0], **more} if images else {}
+        except (LoratuiError, OSError, ValueError):
+            continue
+    return {}
+
+
+def _flavour(reading: Reading, family: str) -> None:
+    names = spec_of(family).elsewhere.flavours
+    flavour = reading.text("model_flavour")
+    if not flavour or reading.given("pretrained_model_name_or_path"):
+        reading.nothing("model_flavour", "pretrained_model_name_or_path names the base.")
+    elif flavour in names:
+        reading.taken("model_flavour", {"base.model": names[flavour]})
+    else:
+        reading.changed("model_flavour", {}, "loratui does not know this name; set base.model.")
+
+
+def _network(reading: Reading, family: str) -> None:
+    standard = reading.text("lora_type", "standard") == "standard"
+    if standard:
+        reading.taken("lora_type", {"adapter.kind": "lora", "adapter.dora": reading.yes("use_dora")})
+        reading.taken("use_dora", {"adapter.dora": reading.yes("use_dora")})
+    else:
+        reading.changed(
+            "lora_type",
+            {"adapter.kind": "lokr"},
+            "LyCORIS's own file (lycoris_config) says the rest; loratui takes LoKr, its usual algorithm there.",
+        )
+        reading.changed(
+            "lycoris_config",
+            {},
+            "Its algorithm, rank and factor are not read; set adapter.kind, adapter.rank and adapter.factor.",
+        )
+    reading.nothing("lycoris_config", "It belongs to LyCORIS.")
+    rank = reading.whole("lora_rank", 16)
+    reading.taken("lora_rank", {"adapter.rank": rank})
+    alpha = reading.number("lora_alpha", 0.0)
+    reading.taken("lora_alpha", {"adapter.alpha": alpha})
+    dropout = reading.number("lora_dropout", 0.1)
+    reading.taken("lora_dropout", {"adapter.dropout": dropout})
+    reading.assumed("lora_dropout", 0.1, {"adapter.dropout": 0.1})
+    target = reading.text("flux_lora_target", "all")
+    sets = spec_of(family).elsewhere.layers.get("simpletuner", {})
+    if not sets:
+        reading.nothing("flux_lora_target", "It belongs to FLUX.")
+        reading.assumed(
+            "targets", "to_q to_k to_v to_out.0", {"adapter.targets": "attention"}, "The layers that SimpleTuner adapts."
+        )
+    elif target in sets:
+        reading.taken("flux_lora_target", {"adapter.targets": sets[target]})
+        reading.assumed("flux_lora_target", "all", {"adapter.targets": "attention"})
+    else:
+        reading.changed(
+            "flux_lora_target",
+            {"adapter.targets": "attention"},
+            f"loratui has no set {target[:40]}; the recipe takes the attention of all blocks.",
+        )
+    if not is_off(reading.values.get("peft_lora_target_modules")):
+        reading.changed(
+            "peft_lora_target_modules", {}, "loratui has sets of layers (adapter.targets) instead of lists of names."
+        )
+    reading.taken("init_lora", {"adapter.start_from": reading.text("init_lora")})
+
+
+def _rates(reading: Reading) -> None:
+    args = arguments(str(reading.values.get("optimizer_config") or "").replace(",", " ")) or {}
+    if reading.given("adam_weight_decay") and "weight_decay" not in args:
+        args["weight_decay"] = reading.text("adam_weight_decay")
+    ours = optimizer(reading, "optimizer", "adamw_bf16", args)
+    reading.assumed("optimizer", "adamw_bf16", {"optimizer.name": "adamw"})
+    if reading.given("optimizer_config"):
+        optimizer_args(reading, "optimizer_config", args, ours)
+    reading.taken("adam_weight_decay", {"optimizer.weight_decay": reading.number("adam_weight_decay", 0.01)})
+    for key, other, target, default in (
+        ("adam_beta1", "optimizer_beta1", "optimizer.beta1", 0.9),
+        ("adam_beta2", "optimizer_beta2", "optimizer.beta2", 0.999),
+    ):
+        beta = reading.number(other) or reading.number(key, default)
+        for name in (key, other):
+            reading.taken(name, {target: beta})
+    rate = reading.number("learning_rate", 4e-7)
+    reading.taken("learning_rate", {"optimizer.learning_rate": rate})
+    reading.assumed("learning_rate", 4e-7, {"optimizer.learning_rate": rate})
+    text = reading.yes("train_text_encoder")
+    reading.taken("train_text_encoder", {"training.train_text_encoder": text})
+    reading.taken(
+        "text_encoder_lr", {"optimizer.text_encoder_learning_rate": reading.number("text_encoder_lr") if text else 0.0}
+    )
+    chosen = scheduler(reading, "lr_scheduler", "constant_with_warmup", power=reading.number("lr_power", 0.8))
+    reading.nothing("lr_power", "Only polynomial has a power.")
+    cycles = reading.whole("lr_num_cycles", 1)
+    (
+        reading.taken("lr_num_cycles", {"optimizer.cycles": cycles})
+        if chosen == "cosine_with_restarts"
+        else reading.nothing("lr_num_cycles", "Only cosine_with_restarts has cycles.")
+    )
+    end = reading.number("lr_end", 4e-7)
+    if chosen == "constant" or end <= rate * 0.01:
+        reading.nothing("lr_end", "The schedule does not end, or ends near 0 as loratui's.")
+    else:
+        reading.changed("lr_end", {}, "loratui's schedules end at 0.")
+    norm, method = reading.number("max_grad_norm", 2.0), reading.text("grad_clip_method", "value")
+    if method == "norm":
+        reading.taken("max_grad_norm", {"training.max_grad_norm": norm})
+        reading.taken("grad_clip_method", {"training.max_grad_norm": norm})
+    else:
+        why = f"SimpleTuner cuts single values of gradients at {norm:g}, which rarely happens; loratui bounds their norm, by 1."
+        reading.changed("max_grad_norm", {"training.max_grad_norm": 1.0}, why)
+        reading.changed("grad_clip_method", {"training.max_grad_norm": 1.0}, why)
+        reading.lost.append(why)
+    precision = _FORMATS.get(reading.text("mixed_precision", "bf16"))
+    (reading.taken if precision else reading.changed)(
+        "mixed_precision",
+        {"training.precision": precision or "auto"},
+        "" if precision else "loratui computes in bf16, fp16 or fp32.",
+    )
+    reading.assumed("mixed_precision", "bf16", {"training.precision": "bf16"})
+    if reading.yes("use_ema"):
+        decay = reading.number("ema_decay", 0.995)
+        reading.taken("use_ema", {"training.ema_decay": decay})
+        reading.taken("ema_decay", {"training.ema_decay": decay})
+    else:
+        for key in ("use_ema", "ema_decay"):
+            reading.nothing(key, "The moving average is off.")
+
+
+def _noise(reading: Reading, family: str) -> None:
+    flows = objective_flows(family)
+    offset = reading.number("noise_offset", 0.1) if reading.yes("offset_noise") else 0.0
+    if offset and not flows:
+        share = reading.number("noise_offset_probability", 0.25)
+        (reading.taken if share == 1 else reading.changed)(
+            "offset_noise",
+            {"training.noise_offset": offset},
+            "" if share == 1 else f"SimpleTuner adds it to {share:.0%} of the steps, loratui to all.",
+        )
+    elif offset:
+        reading.changed("offset_noise", {}, "loratui has no offset noise for FLUX.")
+    else:
+        reading.nothing("offset_noise", "It is off.")
+    for key in ("noise_offset", "noise_offset_probability"):
+        reading.nothing(key, "It belongs to offset_noise.")
+    perturbation = reading.number("input_perturbation")
+    if perturbation and reading.number("input_perturbation_steps"):
+        reading.changed("input_perturbation_steps", {}, "loratui does not let it fade.")
+    else:
+        reading.nothing("input_perturbation_steps", "It is off.")
+    reading.taken("input_perturbation", {"training.input_perturbation": perturbation})
+    gamma = reading.number("snr_gamma")
+    if flows:
+        reading.nothing("snr_gamma", "It has no meaning for FLUX.")
+    else:
+        reading.taken("snr_gamma", {"training.min_snr_gamma": gamma})
+    prediction = reading.text("prediction_type")
+    if prediction in ("epsilon", "v_prediction") and not flows:
+        reading.taken("prediction_type", {"base.prediction": "v" if prediction == "v_prediction" else "epsilon"})
+    else:
+        reading.nothing("prediction_type", "loratui reads from the base what it predicts.")
+    if reading.yes("rescale_betas_zero_snr") and not flows:
+        reading.taken("rescale_betas_zero_snr", {"base.zero_terminal_snr": "on"})
+    else:
+        reading.nothing("rescale_betas_zero_snr", "loratui reads the schedule from the base.")
+    kind = reading.text("loss_type", "l2")
+    if kind == "l2":
+        reading.taken("loss_type", {"training.loss": "mse"})
+        for key in ("huber_schedule", "huber_c"):
+            reading.nothing(key, "It belongs to the Huber loss, which is not used.")
+    elif kind in ("huber", "smooth_l1"):
+        schedule = reading.text("huber_schedule", "snr")
+        schedule = "constant" if flows and schedule == "snr" else schedule
+        sets = {
+            "training.loss": "huber",
+            "training.huber_schedule": schedule,
+            "training.huber_c": reading.number("huber_c", 0.1),
+        }
+        (reading.taken if kind == "huber" else reading.changed)(
+            "loss_type", sets, "" if kind == "huber" else "loratui's Huber loss has the same shape, but not the same size."
+        )
+        for key in ("huber_schedule", "huber_c"):
+            reading.taken(key, sets)
+    else:
+        reading.changed(
+            "loss_type", {"training.loss": "mse"}, f"loratui has no loss {kind[:40]}; the recipe takes the squared error."
+        )
+    if flows:
+        _levels(reading)
+    else:
+        for key in ("flow_schedule_shift", "flow_schedule_auto_shift", "flow_sigmoid_scale", "flow_use_uniform_schedule", "flow_use_beta_schedule",
+                    "flow_beta_schedule_alpha", "flow_beta_schedule_beta", "flux_guidance_mode", "flux_guidance_value"):  # fmt: skip
+            reading.nothing(key, "It belongs to flow matching.")
+
+
+def _levels(reading: Reading) -> None:
+    shift, scale = reading.number("flow_schedule_shift", 3.0), reading.number("flow_sigmoid_scale", 1.0)
+    auto = reading.yes("flow_schedule_auto_shift")
+    if reading.yes("flow_use_uniform_schedule"):
+        words = "loratui draws evenly without a shift."
+        (reading.taken if shift in (0, 1) and not auto else reading.changed)(
+            "flow_use_uniform_schedule", {"training.timestep_sampling": "uniform"}, "" if shift in (0, 1) else words
+        )
+    elif reading.yes("flow_use_beta_schedule"):
+        reading.changed(
+            "flow_use_beta_schedule",
+            {"training.timestep_sampling": "sigmoid"},
+            "loratui has no beta distribution; the recipe takes sigmoid.",
+        )
+    elif auto:
+        reading.taken(
+            "flow_schedule_auto_shift", {"training.timestep_sampling": "flux_shift", "training.timestep_scale": scale}
+        )
+    else:
+        ours = "sigmoid" if shift in (0, 1) else "shift"
+        sets = {
+            "training.timestep_sampling": ours,
+            "training.timestep_scale": scale,
+            **({"training.timestep_shift": shift} if ours == "shift" else {}),
+        }
+        reading.taken("flow_schedule_shift", sets)
+        reading.assumed("flow_schedule_shift", 3, sets)
+        reading.taken("flow_sigmoid_scale", {"training.timestep_scale": scale})
+    for key in ("flow_schedule_shift", "flow_sigmoid_scale", "flow_schedule_auto_shift", "flow_use_uniform_schedule", "flow_use_beta_schedule",
+                "flow_beta_schedule_alpha", "flow_beta_schedule_beta"):  # fmt: skip
+        reading.nothing(key, "Another setting says how noise levels are drawn, or it is off.")
+    mode = reading.text("flux_guidance_mode", "constant")
+    guidance = reading.number("flux_guidance_value", 1.0)
+    reading.taken("flux_guidance_value", {"training.guidance": guidance})
+    if mode == "constant":
+        reading.nothing("flux_guidance_mode", "flux_guidance_value counts.")
+    else:
+        reading.changed("flux_guidance_mode", {"training.guidance": 1.0}, "loratui trains with one guidance.")
+
+
+def _dataset(reading: Reading, backend: bool) -> None:
+    kind = reading.text("backend.resolution_type") or reading.text("resolution_type", "pixel_area")
+    key = "backend.resolution" if reading.given("backend.resolution") else "resolution"
+    side = reading.number(key, 1024)
+    if kind == "area":
+        side = round((max(0.0, side) * 1e6) ** 0.5 / 64) * 64
+        reading.changed(key, {"dataset.resolution": int(side)}, "Megapixels there; the side of a square of that area here.")
+    elif kind == "pixel":
+        reading.changed(
+            key,
+            {"dataset.resolution": int(side)},
+            "The shorter edge there, the area of such a square here; square images are the same.",
+        )
+    else:
+        reading.taken(key, {"dataset.resolution": int(side)})
+    reading.assumed("resolution", 1024, {"dataset.resolution": int(side)})
+    for name in ("resolution", "resolution_type", "backend.resolution_type"):
+        reading.nothing(name, "It belongs to the resolution of the set of images.")
+    if reading.given("backend.instance_data_dir"):
+        reading.taken("backend.instance_data_dir", {"dataset.path": reading.text("backend.instance_data_dir")})
+    prompt = reading.text("backend.instance_prompt") or reading.text("instance_prompt")
+    for name in ("backend.instance_prompt", "instance_prompt"):
+        words = prompt.split()
+        sets = (
+            {"dataset.trigger": words[0], **({"dataset.class_word": " ".join(words[1:])} if 1 < len(words) < 4 else {})}
+            if words
+            else {}
+        )
+        reading.changed(name, sets, "Its first word is taken for the trigger; write captions for the images.")
+    for name in ("backend.caption_strategy", "caption_strategy"):
+        if reading.text(name, "textfile") == "textfile":
+            reading.nothing(name, "loratui reads text files beside the images too.")
+        else:
+            reading.changed(name, {}, "loratui reads captions from text files beside the images.")
+    if reading.given("backend.others"):
+        reading.changed(
+            "backend.others",
+            {},
+            "loratui trains on one folder; several subjects are N_name folders in it. The first set is taken.",
+        )
+    crop = reading.yes("backend.crop")
+    square = reading.text("backend.crop_aspect", "square") == "square"
+    reading.taken("backend.crop", {"dataset.buckets": not (crop and square)})
+    for name in ("backend.crop_aspect", "backend.crop_style"):
+        if name.endswith("style") and reading.text(name, "center") in ("random", "face"):
+            reading.changed(name, {}, "loratui crops around the middle.")
+        else:
+            reading.nothing(name, "It belongs to crop.")
+    if not backend:
+        reading.changed(
+            "data_backend_config",
+            {},
+            "This file is not here, or names no images; put it beside this one, or give the folder with --dataset.",
+        )
+    else:
+        reading.nothing("data_backend_config", "Its first set of images is read too.")
+    drop = reading.number("caption_dropout_probability", 0.1)
+    reading.taken("caption_dropout_probability", {"dataset.caption_dropout": drop})
+    reading.assumed("caption_dropout_probability", 0.1, {"dataset.caption_dropout": drop})
+
+
+def _amount(reading: Reading) -> Amount:
+    batch = max(1, reading.whole("train_batch_size", 4))
+    reading.taken("train_batch_size", {"training.batch_size": batch})
+    reading.assumed("train_batch_size", 4, {"training.batch_size": 4})
+    accumulation = max(1, reading.whole("gradient_accumulation_steps", 1))
+    reading.taken("gradient_accumulation_steps", {"training.accumulation": accumulation})
+    processes = max(1, reading.whole("num_processes", 1))
+    reading.taken("num_processes", {"training.processes": processes})
+    repeats = max(0, reading.whole("backend.repeats")) + 1
+    reading.taken(
+        "backend.repeats",
+        {"schedule.repeats": repeats, "schedule.folder_repeats": False},
+        "0 there means once, so it is one more here.",
+    )
+    steps, epochs = max(0, reading.whole("max_train_steps")), max(0, reading.whole("num_train_epochs", 1))
+    sets = {"schedule.rule": "repeats_epochs", "schedule.repeats": repeats, "schedule.folder_repeats": False}
+    if steps:
+        reading.taken("max_train_steps", sets, "The steps below say in how many image-steps that is.")
+        reading.nothing("num_train_epochs", "max_train_steps counts.")
+    else:
+        reading.nothing("max_train_steps", "num_train_epochs counts.")
+        reading.taken("num_train_epochs", {**sets, "schedule.epochs": epochs})
+        reading.assumed("num_train_epochs", 1, {**sets, "schedule.epochs": epochs})
+    return Amount(
+        batch,
+        accumulation,
+        processes,
+        repeats,
+        0 if steps else epochs,
+        steps,
+        "bucketed",
+        FORMULA,
+        reading.number("lr_warmup_steps"),
+        "lr_warmup_steps",
+    )
+
+
+def _samples(reading: Reading, amount: Amount) -> None:
+    reading.values.setdefault("validation_epoch_interval", None)
+    samples(
+        reading,
+        amount,
+        prompts="validation_prompt",
+        every_steps="validation_step_interval",
+        every_epochs="validation_epoch_interval",
+    )
+    size = reading.text("validation_resolution", "256").partition(",")[0]
+    width, _, height = size.partition("x")
+    if width.isdecimal() and (height or width).isdecimal() and len(size) < 12:
+        reading.taken("validation_resolution", {"samples.width": int(width), "samples.height": int(height or width)})
+    else:
+        reading.not_understood("validation_resolution", "This is no size in pixels.")
