@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any, get_origin
 
 from loratui.engine.importing.reading import Reading, is_off
 from loratui.presets.schema import KEYS
+from loratui.presets.toml_text import parse_toml, read_text
 
 
 @cache
 def table(name: str) -> Mapping[str, Any]:
     """The table of a tool: `take`, `nothing`, `off` and `off_at`."""
-    return tomllib.loads((Path(__file__).parent / "tables" / f"{name}.toml").read_text(encoding="utf-8"))
+    return parse_toml(read_text(Path(__file__).parent / "tables" / f"{name}.toml"))
 
 
 def apply(reading: Reading, name: str) -> None:
