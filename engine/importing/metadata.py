@@ -49,7 +49,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     if "(" in name:
         words = name.partition("(")[2].rstrip(")")
         reading.values["optimizer_args"] = _args(words)
-        reading.rename("optimizer_args", "ss_optimizer, its arguments")
+        reading.from_place("optimizer_args", "ss_optimizer, its arguments")
         reading.values["optimizer_type"] = sd_scripts.of_optimizer(name)
     else:
         reading.values["optimizer_type"] = sd_scripts.of_optimizer(name) or None
@@ -87,7 +87,7 @@ def _dataset(reading: Reading) -> None:
     ):  # fmt: skip
         if first.get(theirs) is not None and not reading.given(ours):
             reading.values[ours] = first[theirs]
-            reading.rename(ours, f"ss_datasets {theirs}")
+            reading.from_place(ours, f"ss_datasets {theirs}")
     subsets = first.get("subsets")
     dirs = _json(reading.values.get("dataset_dirs"))
     subset = subsets[0] if isinstance(subsets, list) and subsets and isinstance(subsets[0], dict) else {}
@@ -99,7 +99,7 @@ def _dataset(reading: Reading) -> None:
                          ("random_crop", "random_crop")):  # fmt: skip
         if subset.get(theirs) is not None and not reading.given(ours):
             reading.values[ours] = subset[theirs]
-            reading.rename(ours, f"ss_datasets {theirs}")
+            reading.from_place(ours, f"ss_datasets {theirs}")
     words = reading.text("class_tokens").split()
     if words:
         rest = {"dataset.class_word": " ".join(words[1:])} if len(words) > 1 else {}

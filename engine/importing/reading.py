@@ -79,7 +79,7 @@ class Reading:
         """The name of a key as the file has it."""
         return self._names.get(key, key)
 
-    def rename(self, key: str, name: str) -> None:
+    def from_place(self, key: str, name: str) -> None:
         """Names the place in the file that a value comes from."""
         self._names[key] = name
 
