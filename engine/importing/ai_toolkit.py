@@ -16,6 +16,7 @@ from loratui.engine.importing.families import flows as objective_flows
 from loratui.engine.importing.optimizers import optimizer, optimizer_args, scheduler
 from loratui.engine.importing.reading import Reading
 from loratui.engine.importing.sizes import sides
+from loratui.engine.words import count
 
 _OTHERS = ("is_v2", "is_pixart", "is_pixart_sigma", "is_auraflow", "is_v3", "is_lumina2", "is_ssd", "is_vega")
 _FORMATS = {
@@ -344,7 +345,7 @@ def _amount(reading: Reading, repeats: int) -> Amount:
         reading.changed(
             "train.gradient_accumulation_steps",
             {"training.accumulation": every},
-            f"{steps} turns of ai-toolkit's loop are {steps // every} optimizer steps.",
+            f"{count(steps, 'turn')} of ai-toolkit's loop are {count(steps // every, 'optimizer step')}.",
         )
         steps //= every
     elif every == -1:
@@ -383,7 +384,7 @@ def _often(reading: Reading, amount: Amount) -> None:
         reading.taken(
             "sample.sample_every",
             {"samples.every_image_steps": max(0, every * window)},
-            f"A step has {window} image-steps." if window > 1 else "",
+            f"A step has {count(window, 'image-step')}." if window > 1 else "",
         )
     if reading.yes("train.skip_first_sample"):
         reading.taken("train.skip_first_sample", {"samples.before_training": False})

@@ -7,6 +7,7 @@ from typing import Any
 
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.reading import Reading, as_number
+from loratui.engine.words import count
 from loratui.presets.schema import KEYS
 
 MOST_PROMPTS = 50
@@ -30,7 +31,7 @@ def samples(reading: Reading, amount: Amount, *, prompts: str, every_steps: str,
         reading.nothing(every_steps, f"{reading.name(every_epochs)} counts.")
     elif steps > 0:
         sets = {"samples.every_image_steps": round(steps * window)}
-        reading.taken(every_steps, sets, f"An optimizer step has {window} image-steps." if window > 1 else "")
+        reading.taken(every_steps, sets, f"An optimizer step has {count(window, 'image-step')}." if window > 1 else "")
         reading.nothing(every_epochs, "It is off.")
     else:
         for key in (every_steps, every_epochs):

@@ -17,6 +17,7 @@ from loratui.engine.importing.reading import Kind, Said
 from loratui.engine.importing.steps import StepCounts, settle
 from loratui.engine.planning.family_rules import misfits
 from loratui.engine.planning.recipe import Recipe
+from loratui.engine.words import number
 from loratui.presets.schema import Settings, get, to_table
 
 
@@ -127,7 +128,7 @@ def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: 
         else:
             share = recipe.settings.optimizer.warmup
             if amount.warmup < 1 or steps.theirs:
-                words = f"{amount.warmup:g} of {steps.theirs} steps." if amount.warmup >= 1 else ""
+                words = f"{amount.warmup:g} of {number(steps.theirs or 0)} in all." if amount.warmup >= 1 else ""
                 yield dataclasses.replace(one, kind="taken", sets={"optimizer.warmup": share}, why=words)
             else:
                 yield dataclasses.replace(
