@@ -10,7 +10,7 @@ from loratui.tui.terminal import clean
 
 _MODEL = (".safetensors", ".sft")
 ENDINGS: dict[str, tuple[str, ...]] = {
-    "dataset.path": (".zip", ".json"),
+    "dataset.path": (".zip", ".json", ".toml"),
     "base.model": _MODEL,
     "base.text_encoder": _MODEL,
     "base.text_encoder_2": _MODEL,

@@ -18,7 +18,7 @@ from typing import Any
 from loratui.engine import durable
 from loratui.engine.dataset import archives, caption_names, captions, file_kinds, folder_lists, mask_files
 from loratui.engine.dataset.contents import ImageEntry
-from loratui.engine.dataset.folder_lists import FolderList, Source
+from loratui.engine.dataset.folder_lists.source import FolderList, Source
 from loratui.engine.dataset.reader import MOST_FOLDERS, FolderReader
 from loratui.engine.disk_errors import disk_error
 from loratui.engine.errors import DatasetError
@@ -145,10 +145,11 @@ def _texts(image: ImageEntry, source: Source, prompts: tuple[str, ...]) -> tuple
         return prompts
     else:
         lines = captions.lines(image.caption or "")
-        if image.caption_path and len(lines) < 2 and not source.prefix:
+        if image.caption_path and len(lines) < 2 and not source.prefix and not source.suffix:
             return None
-        own = lines if source.by_line or image.apart else [captions.whole(image.caption or "")]
-    return tuple(f"{source.prefix} {text}".strip() for text in own)
+        own = lines if source.lines == "each" or image.apart else [captions.whole(image.caption or "")]
+        own = lines[:1] if source.lines == "first" else own
+    return tuple(f"{source.prefix} {text} {source.suffix}".strip() for text in own)
 
 
 def _prompts(source: Source, beside: Path, left_out: list[tuple[str, str]]) -> tuple[str, ...]:
@@ -167,9 +168,12 @@ def _prompts(source: Source, beside: Path, left_out: list[tuple[str, str]]) -> t
 def _place(written: str, beside: Path) -> Path | None:
     """The folder that a list means: by its path, else by the last parts of it beside the list, which another machine may have written."""
     parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
-    tails = [inside(beside, "/".join(parts[first:])) for first in range(max(0, len(parts) - 3), len(parts))]
+    tails = [parts[first:] for first in range(max(0, len(parts) - 3), len(parts))]
+    near = [inside(beside, "/".join(tail)) for tail in tails]
+    # FluxGym keeps `outputs/NAME/dataset.toml` for `datasets/NAME`.
+    near += [inside(above, "/".join(tail)) for above in list(beside.parents)[:2] for tail in tails if len(tail) > 1]
     try:
-        places = (beside / Path(written).expanduser(), *tails)
+        places = (beside / Path(written).expanduser(), *near)
         return next((path.resolve() for path in places if written and path and path.is_dir()), None)
     except (OSError, RuntimeError, ValueError):  # a name that no file can have, ~ of somebody unknown
         return None
@@ -200,7 +204,7 @@ def _free(name: str, taken: set[str]) -> str:
 def _write(building: Path, folders: list[_Folder], listed: FolderList, path: Path, left_out: list[tuple[str, str]]) -> None:
     if sum(len(folder.images) for folder in folders) > FOLDER_FILES:
         raise DatasetError(f"{path}: its folders hold more than {count(FOLDER_FILES, 'image')}.", "Give one of them.")
-    alone = len(folders) == 1 and folders[0].source.repeats == 1
+    alone = len(folders) == 1 and folders[0].source.repeats == 1 and not folders[0].source.named
     for folder in folders:
         source = folder.source
         name = f"{source.repeats}_{_UNSAFE.sub('-', source.name).strip(' .') or 'images'}"

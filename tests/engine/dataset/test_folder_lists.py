@@ -189,6 +189,90 @@ def test_one_caption_of_several_lines_where_simpletuner_does_not_split_them(phot
     assert captions(gather(photos, [row]))["a.png"] == ("anafox woman in a park anafox woman", False)
 
 
+FLUXGYM = """[general]
+shuffle_caption = false
+caption_extension = '.txt'
+keep_tokens = 1
+
+[[datasets]]
+resolution = 512
+batch_size = 1
+keep_tokens = 1
+
+  [[datasets.subsets]]
+  image_dir = '/workspace/fluxgym/datasets/anafox'
+  class_tokens = 'anafox'
+  num_repeats = 10
+"""
+"""As FluxGym's `gen_toml` writes it."""
+
+
+def test_the_dataset_file_of_fluxgym(tmp_path: Path) -> None:
+    image(tmp_path / "datasets" / "anafox" / "a.png", "anafox in a park", "a second line")
+    image(tmp_path / "datasets" / "anafox" / "b.png")
+    path = tmp_path / "outputs" / "anafox" / "dataset.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(FLUXGYM)
+    found = scan(gathered.opened(path, tmp_path / "home"))
+    assert captions(found) == {"10_anafox/a.png": ("anafox in a park", False), "10_anafox/b.png": (None, False)}
+    (changed,) = messages(found)["gathered_changed"]
+    for words in ("keep_tokens 1 of anafox: set dataset.keep_tokens", "resolution 512 of anafox", "batch_size 1 of anafox"):
+        assert words in changed
+    assert "shuffle_caption" not in changed
+
+
+def test_a_dataset_file_of_sd_scripts(photos: Path) -> None:
+    path = photos / "dataset.toml"
+    path.write_text(f"""
+[general]
+enable_wildcard = true
+num_repeats = 2
+[[datasets]]
+enable_bucket = true
+caption_prefix = "photo,"
+  [[datasets.subsets]]
+  image_dir = "{photos}/photos"
+  caption_suffix = "end"
+  [[datasets.subsets]]
+  image_dir = "{photos}/photos"
+  [[datasets.subsets]]
+  image_dir = "{photos}/hats"
+  class_tokens = "hat"
+  is_reg = true
+  num_repeats = 1
+  color_aug = true
+[[datasets]]
+  [[datasets.subsets]]
+  image_dir = "{photos}/photos"
+  num_repeats = 0
+""")
+    found = scan(gathered.opened(path, photos / "home"))
+    assert captions(found) == {
+        "2_photos/a.png": ("photo, anafox woman in a park end\nphoto, anafox woman end", True),
+        "2_photos/b.png": ("photo, anafox woman at home end", False),
+        "reg/1_hat/blue_hat.png": (None, False),
+    }
+    said = messages(found)
+    assert [message.removeprefix("In the folder list, ") for message in said["gathered_left_out"]] == [
+        "photos-2 is there twice in one dataset.",
+        "photos-3 has num_repeats 0, which sd-scripts leaves out.",
+    ]
+    for words in (
+        "enable_wildcard True of photos: set dataset.caption_choice to line+wildcards",
+        "color_aug True of hat: not taken",
+    ):
+        assert words in said["gathered_changed"][0]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[dataset]\npath = 'x'", "datasets = 3", "[[datasets]]\nsubsets = 3", "nonsense", "[[["]
+)
+def test_other_toml_is_no_list(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(content)
+    assert not folder_lists.is_list(path)
+
+
 def test_folders_of_another_machine_are_found_beside_the_list(photos: Path) -> None:
     for written in ("C:\\Users\\me\\train\\photos", "/workspace/input/photos", "photos", "./photos/"):
         assert len(gather(photos, [concept("a", written)]).images) == 2
@@ -249,6 +333,25 @@ ODD = st.one_of(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_odd_dataset_files_never_crash(tmp_path: Path, data: st.DataObject) -> None:
+    if not (tmp_path / "photos").exists():
+        image(tmp_path / "photos" / "a.png", "anafox\nwoman")
+    keys = st.sampled_from(
+        ["num_repeats", "class_tokens", "is_reg", "caption_prefix", "enable_wildcard", "caption_extension", "general"]
+    )
+    values = st.sampled_from(["[]", "{}", "'x'", "-1", "10", "1e300", "nan", "true", "'\\u001b[2J'", "[[1]]", "1979-05-27"])
+    rows = data.draw(st.dictionaries(keys, values, max_size=5))
+    general = data.draw(st.sampled_from(["general = 3", "[general]\nnum_repeats = 'x'", ""]))
+    subset = "\n".join(f"{key} = {value}" for key, value in rows.items())
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        f"{general}\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'photos'\n{subset}\n[[datasets.subsets]]\nimage_dir = './photos'\n"
+    )
+    assert scan(gathered.opened(path, tmp_path / "datasets")).training, "the second subset is sound"
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.booleans())
 def test_odd_values_never_crash(tmp_path: Path, data: st.DataObject, concepts: bool) -> None:
@@ -256,6 +359,9 @@ def test_odd_values_never_crash(tmp_path: Path, data: st.DataObject, concepts: b
         image(tmp_path / "photos" / "a.png", "anafox")
     row = (concept if concepts else backend)("a", tmp_path / "photos")
     odd = data.draw(st.dictionaries(st.sampled_from([*row, "instance_prompt", "x\0\x1b[2J"]), ODD, max_size=6))
+    for inner in ("text", "image") if concepts else ():
+        own = data.draw(st.dictionaries(st.sampled_from([*CONCEPT[inner], "new"]), ODD, max_size=3))
+        odd.setdefault(inner, {**CONCEPT[inner], **own})
     path = tmp_path / "list.json"
     path.write_text(
         json.dumps([{**row, **odd}, row], allow_nan=True).replace("-Infinity", "1").replace("Infinity", "1").replace("NaN", "1")
