@@ -62,6 +62,14 @@ COMMANDS: dict[str, Command] = {
         "loratui captions photos --lacking indoors --add outdoors --remove-implied --dry-run",
         "loratui captions photos --pattern '(\\w+) hair' '\\1-haired' --json",
     ),
+    "caption": _command(
+        "caption",
+        "have a model propose captions for a folder of images",
+        "loratui caption --list",
+        "loratui caption photos --with florence-2 --preset flux-identity-18img --trigger anafox",
+        "loratui caption photos --with wd14 --preset pony-realism --trigger anafox --accept",
+        "loratui caption photos --with endpoint --url http://localhost:11434/v1 --model qwen3-vl --trigger anafox",
+    ),
     "plan": _command(
         "plan",
         "show repeats, epochs, steps and costs without training",
@@ -203,7 +211,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue", "sweep", "compare")
+_STARTING = (None, "demo", "train", "resume", "continue", "validate", "queue", "sweep", "compare", "caption")
 """Commands that start something; None is the app."""
 
 

@@ -17,8 +17,10 @@ from loratui.engine.dataset.contents import DatasetScan
 class Accepted:
     """What was written."""
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     """The images, by their paths within the folder."""
+    captioned: int = 0
+    """Images whose own caption was kept instead."""
     kept: Path | None = None
     """Where the captions from before are; None where nothing was written."""
 
@@ -35,16 +37,14 @@ def accept(scan: DatasetScan, proposals: Mapping[str, Proposal], kept: Proposals
     Raises `DatasetError` and `DiskError`; nothing is written then.
     """
     images = {image.relative: image for image in scan.images}
-    chosen = {
-        name: one
-        for name, one in proposals.items()
-        if is_useful(one) and one.state != "dismissed" and (replace or images[name].caption is None)
-    }
+    useful = {name: one for name, one in proposals.items() if is_useful(one) and one.state == "proposed"}
+    chosen = {name: one for name, one in useful.items() if replace or images[name].caption is None}
+    captioned = len(useful) - len(chosen)
     if not chosen:
-        return Accepted(())
+        return Accepted(captioned=captioned)
     apart = {name for name, one in chosen.items() if one.variants}
     shown = tuple(dataclasses.replace(image, apart=image.apart or image.relative in apart) for image in scan.images)
     texts = {name: "\n".join((one.text, *one.variants)) for name, one in chosen.items()}
     saved = caption_store.save(dataclasses.replace(scan, images=shown), texts)
     kept.mark(chosen.values(), "accepted")
-    return Accepted(tuple(chosen), saved.kept)
+    return Accepted(tuple(chosen), captioned, saved.kept)

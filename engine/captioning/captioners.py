@@ -191,6 +191,6 @@ def captioner(name: str) -> Captioner:
     if found is None:
         known = (*CAPTIONERS, *ALIASES)
         raise UsageError(
-            f"{name}: no captioner has this name{nearest(name, known)}.", f"Choose one of: {', '.join(CAPTIONERS)}."
+            f"{name}: no captioner has this name{nearest(name, known) or '.'}", f"Choose one of: {', '.join(CAPTIONERS)}."
         )
     return found

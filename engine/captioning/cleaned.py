@@ -41,9 +41,12 @@ FLAGS = {
     "style": "Names the style",
     "uncertain": "The captioner guesses",
     "common": "In most captions",
-    "invented": "In several captions, word for word; is it in the images",
+    "invented": "Said of several images, word for word",
 }
 """By id; the ids are in `--json` and in the proposals."""
+
+OF_SET = ("common", "invented")
+"""What only all captions together show."""
 
 USELESS = ("empty", "refused", "language", "loop", "unclear")
 """With these an image is asked once more, and its caption is not accepted with the others."""

@@ -57,6 +57,13 @@ def checked_url(url: str) -> str:
     return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
 
+def checked(url: str, model: str) -> tuple[str, str]:
+    """The address for chat completions and the model's name. Raises `UsageError`."""
+    if not model.strip():
+        raise UsageError("Which model is the server to use?", "Add --model NAME, as the server calls it.")
+    return checked_url(url), model.strip()
+
+
 def where(url: str) -> str:
     """Who sees the images, for people."""
     host = urlsplit(url).hostname or ""
@@ -76,11 +83,9 @@ def key_for(url: str, environ: Mapping[str, str]) -> str:
 def load(captioner: Captioner, folder: Path | None, options: Mapping[str, Any]) -> Endpoint:
     """See `protocol.Load`; options: `url model`, and `timeout_s tries` where the usual ones do not fit."""
     del captioner, folder
-    model = str(options.get("model", "")).strip()
-    if not model:
-        raise UsageError("Which model is the server to use?", "Add --model NAME, as the server calls it.")
+    url, model = checked(str(options.get("url", "")), str(options.get("model", "")))
     return Endpoint(
-        checked_url(str(options.get("url", ""))),
+        url,
         model,
         timeout_s=float(options.get("timeout_s", _TIMEOUT_S)),
         tries=int(options.get("tries", _TRIES)),

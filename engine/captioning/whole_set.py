@@ -42,8 +42,8 @@ def flags(texts: Mapping[str, str], wish: Wish) -> dict[str, tuple[Flag, ...]]:
     phrases = _phrases(written, own)
     found: dict[str, tuple[Flag, ...]] = {}
     for name in written:
-        words = tuple(sorted(common & in_each[name]))
         said = tuple(phrase for phrase, names in phrases.items() if name in names)
+        words = tuple(sorted(common & in_each[name] - set(" ".join(said).split())))
         both = (*((Flag("common", words),) if words else ()), *((Flag("invented", said),) if said else ()))
         if both:
             found[name] = both
@@ -79,5 +79,6 @@ def _runs(text: str, own: set[str]) -> Iterator[str]:
                 run = words[at : at + length]
                 content = [word for word in run if word not in caption_words.GLUE and len(word) > 2]
                 phrase = " ".join(run)
-                if len(content) >= 2 and not own & set(run) and not _USUAL.search(phrase):
+                bounded = run[0] not in caption_words.GLUE and run[-1] not in caption_words.GLUE
+                if bounded and len(content) >= 2 and not own & set(run) and not _USUAL.search(phrase):
                     yield phrase

@@ -66,7 +66,7 @@ def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:
     from loratui.engine.dataset.inspect import inspect_folder
     from loratui.engine.planning.preflight import token_counter
 
-    settings = _settings(args)
+    settings = settings_of(args)
     found = inspect_folder(
         folder,
         settings,
@@ -121,7 +121,7 @@ def _plan(found: Inspection) -> Plan | None:
     return make_plan(Recipe(found.case.settings, found.case.preset), found.scan) if found.scan.training else None
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> Settings:
     """The settings of the preset, or the defaults, with the options. Raises `SchemaError`."""
     from loratui.engine.planning.recipe import parse_sets
     from loratui.presets import load_preset, schema

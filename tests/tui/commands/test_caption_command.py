@@ -1,0 +1,134 @@
+"""`loratui caption`: proposes, says who sees the images, writes only what is accepted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loratui.tui import cli
+from tests.support.chat_server import Reply, broken, chat_server, said
+from tests.support.made_images import drawn
+
+WORDS = ["--with", "endpoint", "--model", "m", "--preset", "flux-identity-18img", "--trigger", "anafox", "--class", "woman"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LORATUI_HOME", str(tmp_path / "home"))
+    made = tmp_path / "photos"
+    made.mkdir()
+    for number in range(3):
+        drawn(number, (64, 64)).save(made / f"{number:02d}.png")
+    return made
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code = cli.main(["caption", *words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def at_noon(number: int) -> Reply:
+    return said(f"A woman in street {number}.")
+
+
+def test_captions_are_proposed_and_written_once_accepted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with chat_server(at_noon) as chat:
+        code, first = told(capsys, str(folder), *WORDS, "--url", chat.url)
+        assert (code, first["asked"], first["accepted"], first["captions_before"]) == (0, 3, [], None)
+        assert not list(folder.glob("*.txt"))
+        (folder / "01.txt").write_text("mine")
+        code, second = told(capsys, str(folder), *WORDS, "--url", chat.url, "--accept")
+        assert len(chat.requests) == 3
+    assert (code, second["asked"], second["accepted"]) == (0, 0, ["00.png", "02.png"])
+    assert [path.read_text().strip() for path in sorted(folder.glob("*.txt"))] == [
+        "anafox woman in street 0",
+        "mine",
+        "anafox woman in street 2",
+    ]
+    assert set(first) == {
+        *("folder", "captioner", "wish", "images", "asked", "proposals", "failed", "accepted", "captions_before", "cancelled"),
+        *("reason", "remedy", "exit_code"),
+    }
+    assert set(first["proposals"][0]) == {"image", "file", "text", "raw", "flags", "variants", "at", "state"}
+
+
+def test_captions_of_no_use_are_not_written_and_the_exit_code_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with chat_server(lambda number: said("" if number < 2 else "A woman.")) as chat:
+        code, result = told(capsys, str(folder), *WORDS, "--url", chat.url, "--accept")
+    assert (code, result["exit_code"], len(result["accepted"])) == (1, 1, 2)
+    with chat_server(lambda _: broken(401, b"who are you")) as chat:
+        code, result = told(capsys, str(folder), *WORDS, "--url", chat.url, "--hint", "new")
+    assert code == 69
+    assert "LORATUI_CAPTION_KEY" in result["remedy"]
+
+
+def test_images_leave_the_machine_only_after_a_yes(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    words = ["caption", str(folder), *WORDS, "--url", "https://captions.example/v1"]
+    assert cli.main(words) == 2
+    shown = capsys.readouterr()
+    assert "your images leave this machine and go to captions.example" in shown.out
+    assert "--yes" in shown.err
+    monkeypatch.setattr("loratui.tui.commands.common.can_ask", lambda: True)
+    monkeypatch.setattr("loratui.tui.commands.common.ask", lambda question, default: asked.append(question) or default)
+    assert cli.main(words) == 2
+    assert asked == ["Send the images there?"]
+    assert not (folder.parent / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "Which folder"),
+        (["FOLDER", "--with", "wd15"], "did you mean wd14"),
+        (["FOLDER", "--with", "endpoint", "--url", "http://127.0.0.1:9/v1"], "Which model"),
+        (["FOLDER", "--with", "endpoint", "--url", "x", "--model", "m"], "no address"),
+        (["FOLDER", "--with", "blip", "--url", "http://127.0.0.1:9/v1"], "--with endpoint"),
+        (["FOLDER", "--with", "blip", "--threshold", "0.5"], "taggers"),
+        (["FOLDER", "--with", "blip", "--set", "rank=no"], "adapter.rank"),
+    ],
+)
+def test_wrong_words_are_told(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
+    assert cli.main(["caption", *(str(folder) if word == "FOLDER" else word for word in words)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_captioners_are_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, listed = told(capsys, "--list")
+    rows = {row["id"]: row for row in listed["captioners"]}
+    assert (code, rows["florence-2-large"]["licence"], rows["wd14"]["writes"]) == (0, "MIT", "tags")
+    assert cli.main(["caption", "--list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_kill_or_ctrl_c_costs_no_second_request(folder: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "loratui.tui.cli", "caption", str(folder), *WORDS, "--json"]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def answer(request: int) -> Reply:
+        if request == 2 and running:
+            os.kill(running.pop().pid, number)
+        return at_noon(request)
+
+    with chat_server(answer) as chat:
+        running.append(subprocess.Popen([*command, "--url", chat.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        process = running[0]
+        process.communicate(timeout=60)
+        assert process.returncode in (-signal.SIGKILL, 130)
+        before = [chat.images().count(image) for image in chat.images()]
+        done = subprocess.run([*command, "--url", chat.url], capture_output=True, timeout=60, check=True)
+        told = json.loads(done.stdout)
+    assert before == [1, 1, 1]
+    assert told["asked"] == 1  # the image whose answer was on its way
+    assert len(told["proposals"]) == 3
