@@ -24,7 +24,7 @@ class Captioner:
     repo: str = ""
     """Its repository on the hub; empty for one that is not downloaded."""
     revision: str = ""
-    """The commit that is downloaded; empty: its newest."""
+    """The commit that is downloaded."""
     files: tuple[str, ...] = ()
     """What is downloaded of it: names, and patterns of what is taken where it is there."""
     bytes: int = 0
@@ -32,6 +32,8 @@ class Captioner:
     licence: str = ""
     commercial: bool = True
     """Whether its licence allows captions that are sold."""
+    terms: str = ""
+    """What else its licence asks of a LoRA that was trained on its captions."""
     gib: float = 0.0
     """GPU memory that its weights take in bf16."""
     linear_gib: float = 0.0
@@ -144,7 +146,9 @@ CAPTIONERS: Mapping[str, Captioner] = {
             writes="sentences",
             module="joycaption",
             repo="fancyfeast/llama-joycaption-beta-one-hf-llava",
+            revision="ebf414ea497a020da0f82df3913e5b6cb8e9663a",
             licence="Llama 3.1 Community License",
+            terms="a LoRA trained on its captions must have a name that begins with Llama if it is shared",
             instructed=True,
             files=(*_TEXT, *_SHARDS, *_CHAT),
             bytes=16_970_000_000,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from loratui.engine.captioning.captioners import Captioner
 from loratui.engine.errors import LoratuiError
 from loratui.engine.limits import MODEL_JSON_BYTES
 from loratui.engine.machine import hub
-from loratui.engine.machine.hub_cache import cache_folder, snapshot
+from loratui.engine.machine.hub_cache import cache_folder
 from loratui.engine.untrusted import Unreadable, leads_out, read_json
 from loratui.engine.words import size
 
@@ -19,7 +19,8 @@ _INDEX = "model.safetensors.index.json"
 
 def find(captioner: Captioner, home: Path, environ: Mapping[str, str] | None = None) -> Path | None:
     """The folder with all of its files: below the home's `models`, else in the cache of the hub; None where one is missing."""
-    places = (home / "models" / captioner.id, *_in_cache(captioner, environ))
+    cached = cache_folder(environ) / f"models--{captioner.repo.replace('/', '--')}" / "snapshots" / captioner.revision
+    places = (home / "models" / captioner.id, cached)
     return next((place for place in places if is_whole(captioner, place)), None)
 
 
@@ -42,8 +43,9 @@ def look_up(captioner: Captioner, environ: Mapping[str, str] | None = None) -> h
 def offer(captioner: Captioner, plan: hub.DownloadPlan | None = None) -> str:
     """What the person is asked before a download: `florence-community/Florence-2-large (1.6 GB, MIT)`."""
     bytes_ = plan.fetch_bytes if plan else captioner.bytes
-    terms = "" if captioner.commercial else ", not for captions that are sold"
-    return f"{captioner.repo} ({'' if plan else 'about '}{size(bytes_)}, {captioner.licence}{terms})"
+    sold = "" if captioner.commercial else ", not for captions that are sold"
+    terms = f": {captioner.terms}" if captioner.terms else ""
+    return f"{captioner.repo} ({'' if plan else 'about '}{size(bytes_)}, {captioner.licence}{sold}{terms})"
 
 
 def fetch(
@@ -62,13 +64,6 @@ def fetch(
     if folder is not None and not is_whole(captioner, folder):
         raise LoratuiError(f"{captioner.repo} lacks files that {captioner.title} needs.", "Try again later, or update loratui.")
     return folder
-
-
-def _in_cache(captioner: Captioner, environ: Mapping[str, str] | None) -> Iterator[Path]:
-    if captioner.revision:
-        yield cache_folder(environ) / f"models--{captioner.repo.replace('/', '--')}" / "snapshots" / captioner.revision
-    elif captioner.repo and (newest := snapshot(captioner.repo, environ)):
-        yield newest
 
 
 def _parts(path: Path) -> list[str]:

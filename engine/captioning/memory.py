@@ -68,6 +68,15 @@ def decide(captioner: Captioner, free_gib: float | None, host_gib: float = math.
     )
 
 
+def needs(captioner: Captioner) -> str:
+    """What a person should know before choosing: `GPU memory: 8.8 GiB, 5.4 in 8 bit, 3.8 in 4 bit, or the CPU`."""
+    least = {way: gib(captioner, way) + captioner.image_gib + SPARE_GIB for way in _ways(captioner)}
+    first, *others = (
+        f"{value:.1f} GiB" if way == "bf16" else f"{value:.1f} in {_IN_WORDS[way]}" for way, value in least.items()
+    )
+    return f"GPU memory: {joined([first, *others, 'the CPU'], 'or')}"
+
+
 def gib(captioner: Captioner, numbers: str) -> float:
     """What the weights take: the layers that bitsandbytes quantises, and the rest in bf16."""
     return captioner.gib - captioner.linear_gib * (1 - SHARE[numbers])

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from loratui.engine.captioning import endpoint, fetching
+from loratui.engine.captioning import endpoint, fetching, memory
 from loratui.engine.captioning.captioners import CAPTIONERS, Captioner
 from loratui.engine.errors import UsageError
 from loratui.engine.machine import web
@@ -139,8 +139,9 @@ def _about(row: Captioner) -> Iterator[str]:
         yield f"A server with OpenAI's interface: Ollama, LM Studio, vLLM. A key is read from {endpoint.KEY} only."
         return
     yield f"{row.licence}." if row.commercial else f"{row.licence}: not for captions that are sold."
-    if row.gib:
-        yield f"About {row.gib:g} GiB of GPU memory, less in 8 or 4 bits."
+    if row.terms:
+        yield f"{row.terms[0].upper()}{row.terms[1:]}."
+    yield f"{memory.needs(row)}."
     if row.extra:
         yield f"Needs pip install 'loratui[{row.extra}]'."
     if not row.instructed:

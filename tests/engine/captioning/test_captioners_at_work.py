@@ -16,7 +16,7 @@ from PIL import Image
 from loratui.engine.captioning.captioners import CAPTIONERS, ENDPOINT
 from loratui.engine.captioning.memory import Numbers, Way
 from loratui.engine.captioning.protocol import Answer
-from loratui.engine.jobs import JobFailed, Process
+from loratui.engine.jobs import Cancelled, JobFailed, Process
 
 LOCAL = [row.id for row in CAPTIONERS.values() if row.id not in (ENDPOINT, "florence-2-large", "qwen3-vl-8b", "wd-eva02")]
 """One captioner of each module."""
@@ -195,3 +195,19 @@ def test_quantised_weights_are_those_of_the_language_model_alone(tmp_path: Path,
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and name.startswith("model.language_model.")
     }
+
+
+@pytest.mark.long
+def test_a_captioner_that_is_cancelled_while_it_writes_ends_at_once(tmp_path: Path) -> None:
+    folder, written = make("joycaption", tmp_path / "model"), list[Any]()
+    begun = {"captioner": "joycaption", "folder": str(folder), "options": {"tokens": 100_000}}
+    process = Process("caption", begun, cancelled=lambda: bool(written))
+    process.begin()
+    process.ask({"images": [str(images(tmp_path)[0])], "instruction": "describe the image"})
+    with pytest.raises(Cancelled):
+        process.answer(written.append)
+    process.cancel()
+    running = process._process
+    assert running is not None
+    assert running.wait(5) is not None
+    process.end()

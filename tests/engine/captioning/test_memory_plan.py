@@ -9,7 +9,7 @@ from PIL import Image
 
 from loratui.engine.captioning.captioners import CAPTIONERS
 from loratui.engine.captioning.loading import Batches
-from loratui.engine.captioning.memory import SPARE_GIB, decide, gib
+from loratui.engine.captioning.memory import SPARE_GIB, decide, gib, needs
 from loratui.engine.captioning.protocol import Answer
 from loratui.engine.errors import OutOfMemoryError, UsageError
 
@@ -65,6 +65,11 @@ def test_what_does_not_fit_is_refused_with_the_figures() -> None:
 def test_quantised_weights_keep_what_is_not_quantised() -> None:
     row = CAPTIONERS["joycaption"]
     assert row.gib - row.linear_gib < gib(row, "nf4") < gib(row, "int8") < gib(row, "bf16") == row.gib
+
+
+def test_a_person_reads_what_each_way_needs_before_choosing() -> None:
+    assert needs(CAPTIONERS["qwen3-vl-4b"]) == "GPU memory: 9.3 GiB, 6.0 in 8 bit, 4.3 in 4 bit or the CPU"
+    assert needs(CAPTIONERS["blip"]) == "GPU memory: 1.6 GiB or the CPU"
 
 
 class _Full(Batches):
