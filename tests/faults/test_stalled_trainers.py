@@ -225,5 +225,6 @@ def test_a_real_trainer_that_hangs_in_c_goes_on_bit_for_bit(
         assert subprocess.run(supervisor, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
     ended = of_type(hung, "trainer_ended")[0]
     assert (ended.get("signal"), ended.get("stalled")) == (9, True)
-    assert "It was in hanging (hung_trainer.py, line " in ended.get("reason")
+    inmost = "synchronize (__init__.py, line " if where == "cuda" else "hanging (hung_trainer.py, line "
+    assert f"It was in {inmost}" in ended.get("reason")
     assert where == "cuda" or same(weights(hung), weights(whole))
