@@ -165,8 +165,9 @@ def memory_words(settings: Settings, machine: Accelerator | None) -> tuple[str, 
 
     facts = Facts.of(settings, machine.card if machine else None)
     low, high = memory_range(facts)
-    savings = f" with every saving, {math.ceil(high)} without" if math.ceil(high) > math.ceil(low) else ""
-    needs = f"needs {math.ceil(low)} GiB of GPU memory{savings}" if high >= 2 else "needs little memory"
+    # The most that it could take is of no use here: a run that has room takes what makes it fastest, and that is measured then.
+    faster = "; with more it is faster" if math.ceil(high) > math.ceil(low) else ""
+    needs = f"needs {math.ceil(low)} GiB of GPU memory{faster}" if high >= 2 else "needs little memory"
     if machine is None:
         return "", needs, ""
     if facts.card is None:
