@@ -1,4 +1,4 @@
-"""Prints how long keys wait in the table of tags: `python benchmarks/tag_table.py [CAPTIONS]` (10 000 without a number).
+"""Prints how long keys wait in the table of tags, and in the review of proposals for the same images: `python benchmarks/tag_table.py [CAPTIONS]` (10 000 without a number).
 
 A headless app at 80 × 24, over a folder that was read and checked. A key's response: from pressing it to the screen having
 taken it and been painted. What a thread works out comes later, and is shown as the time until its words stand there.
@@ -20,9 +20,12 @@ from dataset_screen import draft_of, until
 from PIL import Image
 from textual.widgets import OptionList
 
+from loratui.engine.captioning.proposals import Proposal, Proposals
+from loratui.engine.untrusted import sha256_of
 from loratui.tui.app import LoratuiApp
 from loratui.tui.dataset.captions_screen import CaptionsScreen
 from loratui.tui.dataset.overview_screen import DatasetScreen
+from loratui.tui.dataset.proposals_screen import ProposalsScreen
 from loratui.tui.dataset.tag_list import TagList
 
 SIZE = (80, 24)
@@ -61,8 +64,16 @@ async def measure(place: Path, count: int) -> list[tuple[str, list[float], float
     folder.mkdir()
     small = Image.new("RGB", (64, 64))
     for at, caption in enumerate(made_captions(count)):
+        small.putpixel((0, 0), (at % 256, at // 256, 0))  # proposals go by what an image holds
         small.save(folder / f"{at:05d}.png")
         (folder / f"{at:05d}.txt").write_text(caption)
+    proposed = [
+        Proposal(
+            image=sha256_of(path), file=path.name, captioner="blip", wish="w", text=f"anafox woman, number {at}", raw=("",)
+        )
+        for at, path in enumerate(sorted(folder.glob("*.png")))
+    ]
+    Proposals(place / "home", folder).put(proposed)
     rows: list[tuple[str, list[float], float]] = []
     app = LoratuiApp(place / "home", "dataset", draft=draft_of(folder))
     async with app.run_test(size=SIZE) as pilot:
@@ -119,6 +130,15 @@ async def measure(place: Path, count: int) -> list[tuple[str, list[float], float
 
         await row("enter sorts all", "enter", other(past), at_rest)
         await row("u and r", "u r", other(past), at_rest)
+        await pilot.press("escape")
+        opened = await response(app, "p", lambda: isinstance(app.screen, ProposalsScreen))
+        review = app.screen
+        assert isinstance(review, ProposalsScreen)
+        rows.append(("p opens", [opened], await until(lambda: len(review._names) == count)))
+        await row("right in the review", "right right right", other(lambda: review.name_shown), lambda: True)
+        await row("enter accepts", "enter enter", other(past), lambda: True)
+        await row("x puts aside", "x", other(lambda: review._captioning.by), lambda: True)
+        await row("a accepts the rest", "a", other(past), lambda: True)
         assert step.model.edits is not None
         print(
             f"{step.model.edits.unsaved} of {count} captions changed, {len(list_of_tags._shown.table.holders)} tags", flush=True

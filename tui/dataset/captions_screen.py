@@ -113,7 +113,7 @@ class CaptionsScreen(DatasetPart):
         changes.highlighted = 0
         changes.focus()
         self._show_edit()
-        self.edits_changed()
+        self.call_after_refresh(self.edits_changed)
 
     @property
     def _tags(self) -> TagList:

@@ -175,8 +175,10 @@ class DatasetEdits:
     def with_captions(self, what: str, texts: Mapping[str, str]) -> DatasetEdits:
         """Captions as typed; those that are as they were saved are no edits any more."""
         merged = {**self.chosen.captions, **{name: normalised(text) for name, text in texts.items()}}
-        changed = {name: text for name, text in merged.items() if self._is_edit(name, text)}
-        return self._chose(what, dataclasses.replace(self.chosen, captions=changed))
+        for name in texts:
+            if not self._is_edit(name, merged[name]):
+                del merged[name]
+        return self._chose(what, dataclasses.replace(self.chosen, captions=merged))
 
     def undone(self) -> tuple[DatasetEdits, str]:
         """The step before, and what was taken back; itself and nothing at the beginning."""
@@ -259,4 +261,25 @@ class DatasetEdits:
 
     def _with(self, choices: Choices) -> DatasetEdits:
         same = choices.remedies == self.chosen.remedies
-        return dataclasses.replace(self, chosen=choices, copied=self.copied if same else None)
+        after = dataclasses.replace(self, chosen=choices, copied=self.copied if same else None)
+        if same:
+            # What is worked out already is kept but for the captions that differ: a key must not wait for 10 000 of them.
+            after.__dict__.update({name: self.__dict__[name] for name in _WITHOUT_FACTS if name in self.__dict__})
+            if "edited" in self.__dict__:
+                after.__dict__["edited"] = self._edited_with(choices.captions)
+        return after
+
+    def _edited_with(self, captions: Mapping[str, str]) -> DatasetScan:
+        """`edited` with other unsaved captions."""
+        before, found = self.chosen.captions, self.edited
+        differ = {name for name, text in captions.items() if before.get(name) != text} | (before.keys() - captions.keys())
+        if not differ:
+            return found
+
+        def changed(image: ImageEntry) -> ImageEntry:
+            if image.relative not in differ:
+                return image
+            text = captions.get(image.relative, self.copied_captions.get(image.relative))
+            return self.names[image.relative] if text is None else image.with_caption(text)
+
+        return dataclasses.replace(found, images=tuple(map(changed, found.images)))

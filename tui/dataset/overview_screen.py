@@ -47,6 +47,8 @@ class DatasetScreen(StepScreen):
         super().__init__()
         self.model = DatasetModel(self)
         self._reading = ""
+        self._is_old = False
+        """Whether the set has changed since it was shown."""
 
     # Layout
 
@@ -207,8 +209,15 @@ class DatasetScreen(StepScreen):
     # What the set holds
 
     def _edits_changed(self) -> None:
-        if self.stands and self.model.ready:
+        # Beneath another screen it waits until it is seen: with 10 000 images each key there would be felt.
+        self._is_old = self.app.screen is not self
+        if self.stands and self.model.ready and not self._is_old:
             self._show_set()
+
+    def on_screen_resume(self) -> None:
+        """Shows what was changed on the screens above."""
+        if self._is_old:
+            self._edits_changed()
 
     def _show_set(self) -> None:
         from loratui.tui.dataset.judging import Judgement

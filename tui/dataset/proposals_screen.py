@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
+from textual.worker import get_current_worker
 
 from loratui.tui import text
 from loratui.tui.dataset.captioning import Captioning, Order
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
-from loratui.tui.dataset.proposals import WHICH, Candidate, Which, candidates, is_open, names_of, to_take
+from loratui.tui.dataset.proposals import WHICH, By, Candidate, Which, candidates, is_open, names_of, to_take
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.image_view import ImageView
 from loratui.tui.widgets.line import Line, plain
+
+if TYPE_CHECKING:
+    from loratui.engine.captioning.proposals import Proposal
+    from loratui.engine.dataset.scan import DatasetScan
+    from loratui.tui.dataset.edits import DatasetEdits
+
+
+@dataclass
+class AllTaken(Message):
+    """What becomes of the captions if all proposals are taken."""
+
+    edits: DatasetEdits
+    after: DatasetEdits
+    taken: Mapping[str, Proposal]
+    left: int
+    """Images without a proposal of use."""
 
 
 class ProposalsScreen(DatasetPart, LargeImage):
@@ -45,6 +66,10 @@ class ProposalsScreen(DatasetPart, LargeImage):
         """The images that were shown as tiles: of a finding, of some tags, or all."""
         self._which: Which = WHICH[0]
         self._names: list[str] = []
+        self._captions_of: DatasetScan | None = None
+        self._kept_captions: Mapping[str, str] = {}
+        self._seen: By = {}
+        """The proposals when the filter was made."""
         self.name_shown = name
         """Relative path of the image that is shown."""
         self._chosen: tuple[object, str] | None = None
@@ -63,8 +88,9 @@ class ProposalsScreen(DatasetPart, LargeImage):
                 yield Line(id="proposals-went")
 
     def on_mount(self) -> None:
-        self._unwatch_captioner = self._captioning.watch(self._follow)
-        self._captioning.read(self.edits)
+        self._unwatch_captioner = self._captioning.watch(self._captioner_went)
+        self._seen = self._captioning.by
+        self.call_after_refresh(self._captioning.read, self.edits)
         self._choose_names()
         self._show()
 
@@ -87,10 +113,13 @@ class ProposalsScreen(DatasetPart, LargeImage):
         return self.name_shown
 
     @property
-    def _captions(self) -> dict[str, str]:
+    def _captions(self) -> Mapping[str, str]:
         """Every image that can be captioned, with its caption as it is now."""
-        kept = {image.relative: image.caption or "" for image in self.edits.edited.training}
-        return {name: caption for name, caption in kept.items() if name in self._among}
+        found = self.edits.edited
+        if self._captions_of is not found:
+            kept = {image.relative: image.caption or "" for image in found.training if image.relative in self._among}
+            self._captions_of, self._kept_captions = found, kept
+        return self._kept_captions
 
     @property
     def _candidates(self) -> list[Candidate]:
@@ -105,12 +134,19 @@ class ProposalsScreen(DatasetPart, LargeImage):
         return next((at for at, one in enumerate(found) if (one.proposal.key, one.text) == self._chosen), 0)
 
     def edits_changed(self) -> None:
-        """Undo, a save, or what a captioner proposed."""
-        captions = self._captions
-        # What came since then joins; what was looked at stays, so that nobody loses their place.
-        known = {*self._names, *names_of(self._which, captions, self._captioning.by)}
-        self._names = [name for name in captions if name in known]
+        """Undo, or a save."""
         self._show()
+
+    def _captioner_went(self) -> None:
+        """What came since then joins; what was looked at stays, so that nobody loses their place."""
+        seen, self._seen = self._seen, self._captioning.by
+        new = {name: every for name, every in self._seen.items() if every is not seen.get(name)}
+        captions = self._captions
+        open_now = names_of(self._which, {name: captions[name] for name in new if name in captions}, new)
+        if known := set(open_now).difference(self._names):
+            known |= set(self._names)
+            self._names = [name for name in captions if name in known]
+        self._follow()
 
     def _choose_names(self) -> None:
         """The images of the filter; without any all, so that there is something to ask for."""
@@ -226,22 +262,38 @@ class ProposalsScreen(DatasetPart, LargeImage):
         """Takes the proposal as the caption, and goes on to the next image."""
         one = self._candidate
         if one is not None and one.text:
-            self._take({self.name_shown: one}, f"the caption of {self.name_shown}")
+            name = self.name_shown
+            self.model.choose(self.edits.with_captions(f"the caption of {name}", {name: one.text}))
+            self._captioning.become({name: dataclasses.replace(one.proposal, state="accepted")})
             self.action_step(1)
 
     def action_accept_all(self) -> None:
         """Takes a proposal for every image of the filter that has one of use."""
         captioner = self._candidate.proposal.captioner if self._candidate else ""
-        found = {name: Candidate(one, one.text) for name, one in to_take(self._open(), self._captioning.by, captioner).items()}
-        left = len(self._open()) - len(found)
-        count = text.count(len(found), "caption")
-        self._take(found, f"{count} by machine")
-        more = f" {text.count(left, 'image')} without one of use." if left else ""
-        self.loratui.tell(f"{count} taken here.{more} s saves them to their files; u undoes it.")
+        self._work_out_all(self._open(), captioner, self._captioning.by, self.edits)
 
-    def _take(self, found: Mapping[str, Candidate], what: str) -> None:
-        self.model.choose(self.edits.with_captions(what, {name: one.text for name, one in found.items()}))
-        self._captioning.become({n: dataclasses.replace(one.proposal, state="accepted") for n, one in found.items()})
+    @work(thread=True, exclusive=True, group="accept all", description="take all proposals")
+    def _work_out_all(self, names: Sequence[str], captioner: str, by: By, edits: DatasetEdits) -> None:
+        found = to_take(names, by, captioner)
+        texts = {name: one.text for name, one in found.items()}
+        after = edits.with_captions(f"{text.count(len(found), 'caption')} by machine", texts)
+        assert after.edited is not None  # worked out here rather than where it is shown
+        taken = {name: dataclasses.replace(one, state="accepted") for name, one in found.items()}
+        if not get_current_worker().is_cancelled:
+            self.post_message(AllTaken(edits, after, taken, len(names) - len(found)))
+
+    def on_all_taken(self, message: AllTaken) -> None:
+        """Takes them, unless something else was changed by then."""
+        if message.edits.chosen is not self.edits.chosen or message.edits.scan is not self.edits.scan:
+            self.loratui.tell("Something else was changed; nothing was taken. Press the key again.", "warning")
+            return
+        same = message.edits is self.edits
+        texts = {name: one.text for name, one in message.taken.items()}
+        count = text.count(len(message.taken), "caption")
+        self.model.choose(message.after if same else self.edits.with_captions(f"{count} by machine", texts))
+        self._captioning.become(message.taken)
+        more = f" {text.count(message.left, 'image')} without one of use." if message.left else ""
+        self.loratui.tell(f"{count} taken here.{more} s saves them to their files; u undoes it.")
 
     def action_put_aside(self) -> None:
         """Puts the proposal aside, or takes it up again."""
