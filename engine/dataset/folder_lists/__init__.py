@@ -25,6 +25,8 @@ def read(path: Path) -> FolderList | None:
         table = _toml(path)
         return sd_scripts.read(table) if sd_scripts.is_dataset(table) else None
     table = read_json(path, MOST_BYTES)
+    if isinstance(table, dict) and sd_scripts.is_dataset(table):
+        return sd_scripts.read(table)
     rows = table.get("concepts") if isinstance(table, dict) else table
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows[:MOST_FOLDERS]):
         return None

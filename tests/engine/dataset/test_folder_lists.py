@@ -264,6 +264,12 @@ caption_prefix = "photo,"
         assert words in said["gathered_changed"][0]
 
 
+def test_a_dataset_file_may_be_json(photos: Path) -> None:
+    table = {"datasets": [{"subsets": [{"image_dir": str(photos / "photos"), "num_repeats": 3}]}]}
+    path = listed(photos, table, "dataset.json")
+    assert len(scan(gathered.opened(path, photos / "home")).training) == 2
+
+
 @pytest.mark.parametrize(
     "content", ["", "[dataset]\npath = 'x'", "datasets = 3", "[[datasets]]\nsubsets = 3", "nonsense", "[[["]
 )
