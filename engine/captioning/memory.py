@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from loratui.engine.captioning.captioners import Captioner
 from loratui.engine.errors import OutOfMemoryError, UsageError
-from loratui.engine.words import count, joined
+from loratui.engine.words import joined
 
 Numbers = Literal["bf16", "int8", "nf4", "cpu"]
 CHOICES: tuple[str, ...] = ("auto", *get_args(Numbers))
@@ -36,10 +36,10 @@ class Way:
 
     @property
     def said(self) -> str:
-        """For people: `4 bit on the GPU, 2 images at once (weights 6.0 of 7.4 GiB)`."""
-        place = "on the CPU, which is slow" if self.numbers == "cpu" else f"{_IN_WORDS[self.numbers]} on the GPU"
+        """For people: `4 bit on the GPU, 2 at once, weights 6.0 of 7.4 GiB`."""
+        place = "on the CPU, slowly" if self.numbers == "cpu" else f"{_IN_WORDS[self.numbers]} on the GPU"
         free = f" of {self.free_gib:.1f}" if math.isfinite(self.free_gib) else ""
-        return f"{place}, {count(self.at_once, 'image')} at once (weights {self.gib:.1f}{free} GiB)"
+        return f"{place}, {self.at_once} at once, weights {self.gib:.1f}{free} GiB"
 
 
 def decide(captioner: Captioner, free_gib: float | None, host_gib: float = math.inf, choice: str = "auto") -> Way:

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--accept", action="store_true", help="write the captions of images that have none")
     parser.add_argument("--replace", action="store_true", help="with --accept: replace captions too (the old ones are kept)")
     parser.add_argument("--threshold", metavar="0-1", type=float, help="taggers: the least certainty of a tag")
+    parser.add_argument(
+        "--memory",
+        choices=("auto", "bf16", "int8", "nf4", "cpu"),
+        help="how the captioner is held; auto: the most exact that fits",
+    )
     parser.add_argument("--url", help="endpoint: address of the server, such as http://localhost:11434/v1")
     parser.add_argument("--model", metavar="NAME", help="endpoint: model, as the server calls it")
     parser.add_argument("--yes", action="store_true", help="download, and send images to a server, without asking")
@@ -126,11 +131,12 @@ def _options(args: argparse.Namespace, row: Captioner) -> dict[str, Any]:
         return dict(zip(("url", "model"), endpoint.checked(args.url or "", args.model or ""), strict=True))
     if args.url or args.model:
         raise UsageError("--url and --model belong to --with endpoint.", "Leave them out, or choose endpoint.")
+    memory = {"memory": args.memory} if args.memory else {}
     if args.threshold is None:
-        return {}
+        return memory
     if row.writes != "tags":
         raise UsageError(f"--threshold belongs to taggers, and {row.title} is none.", "Leave it out.")
-    return {"general_threshold": args.threshold}
+    return {**memory, "general_threshold": args.threshold}
 
 
 def _files(args: argparse.Namespace, row: Captioner, options: Mapping[str, Any], home: Path, out: TextIO) -> Path | None:
@@ -254,7 +260,7 @@ def _list(args: argparse.Namespace) -> int:
     home = loratui_home()
     here = {id: bool(row.repo) and fetching.find(row, home) is not None for id, row in CAPTIONERS.items()}
     if args.json:
-        shown = ("id", "title", "writes", "repo", "bytes", "licence", "commercial", "gib", "instructed", "extra")
+        shown = ("id", "title", "writes", "repo", "bytes", "licence", "commercial", "terms", "gib", "instructed", "extra")
         rows = [{**{key: getattr(row, key) for key in shown}, "here": here[id]} for id, row in CAPTIONERS.items()]
         common.print_json({"captioners": rows})
         return 0

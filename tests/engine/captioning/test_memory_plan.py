@@ -67,6 +67,11 @@ def test_quantised_weights_keep_what_is_not_quantised() -> None:
     assert row.gib - row.linear_gib < gib(row, "nf4") < gib(row, "int8") < gib(row, "bf16") == row.gib
 
 
+def test_how_it_runs_fits_beside_a_count_of_images() -> None:
+    assert decide(CAPTIONERS["qwen3-vl-8b"], 11.4).said == "8 bit on the GPU, 1 at once, weights 10.0 of 11.4 GiB"
+    assert decide(CAPTIONERS["blip"], None).said == "on the CPU, slowly, 1 at once, weights 1.7 GiB"
+
+
 def test_a_person_reads_what_each_way_needs_before_choosing() -> None:
     assert needs(CAPTIONERS["qwen3-vl-4b"]) == "GPU memory: 9.3 GiB, 6.0 in 8 bit, 4.3 in 4 bit or the CPU"
     assert needs(CAPTIONERS["blip"]) == "GPU memory: 1.6 GiB or the CPU"

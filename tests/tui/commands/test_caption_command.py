@@ -14,6 +14,7 @@ import pytest
 
 from loratui.tui import cli
 from tests.support.chat_server import Reply, broken, chat_server, said
+from tests.support.made_captioners import make, make_tagger
 from tests.support.made_images import drawn
 
 WORDS = ["--with", "endpoint", "--model", "m", "--preset", "flux-identity-18img", "--trigger", "anafox", "--class", "woman"]
@@ -108,6 +109,28 @@ def test_the_captioners_are_listed(folder: Path, capsys: pytest.CaptureFixture[s
     assert (code, rows["florence-2-large"]["licence"], rows["wd14"]["writes"]) == (0, "MIT", "tags")
     assert cli.main(["caption", "--list"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_a_tagger_on_this_machine_writes_tags(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra taggers is not installed")
+    make_tagger(tmp_path / "home" / "models" / "wd14")
+    words = ["--with", "wd14", "--preset", "pony-realism", "--trigger", "anafox", "--class", "woman"]
+    code, first = told(capsys, str(folder), *words, "--threshold", "0.3", "--accept")
+    assert (code, first["captioner"], len(first["accepted"])) == (0, "wd14 general_threshold=0.3", 3)
+    assert all(path.read_text().startswith("anafox, ") for path in folder.glob("*.txt"))
+
+
+@pytest.mark.long
+def test_a_captioner_on_this_machine_proposes_captions(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("blip", tmp_path / "home" / "models" / "blip")
+    words = ["--with", "blip", "--preset", "flux-identity-18img", "--trigger", "anafox", "--class", "woman", "--memory", "cpu"]
+    code, first = told(capsys, str(folder), *words)
+    assert code in (0, 1)
+    assert (first["captioner"], first["asked"], len(first["proposals"])) == ("blip", 3, 3)
+    assert all(one["raw"][0] for one in first["proposals"])
+    assert told(capsys, str(folder), *words)[1]["asked"] == 0
 
 
 @pytest.mark.long
