@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from small_runs import MakeRun, after_step, every_step, losses, same, train, wei
 
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs import control
+from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.trainer import Trainer
 
 SMALL = ("adapter.targets=attention", "adapter.rank=2", "samples.steps=1", "schedule.epochs=2", "optimizer.scheduler=cosine")
@@ -42,6 +44,19 @@ NOISE = ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "t
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, images: Path, sets: tuple[str, ...]) -> None:
     for text in images.glob("*.txt"):
         text.write_text(f"{text.read_text().strip()}, {{red|blue|green}}, {{a|b}}\nqxz woman, at {text.stem}\n")
+    _stopped_equals_undisturbed(make_run, sets)
+
+
+@pytest.mark.long
+def test_captions_in_several_files_are_drawn_the_same(make_run: MakeRun, images: Path) -> None:
+    for text in list(images.glob("*.txt")):
+        text.with_name(f"{text.stem}.2.txt").write_text(f"qxz woman, at {text.stem}")
+    run = _stopped_equals_undisturbed(make_run, ("dataset.caption_dropout=0.2",))
+    rows = json.loads(run.dataset.read_text())["images"]
+    assert {len(row["captions"]) for row in rows} == {2}
+
+
+def _stopped_equals_undisturbed(make_run: MakeRun, sets: tuple[str, ...]) -> RunDirectory:
     run, undisturbed = make_run(*SMALL, *sets), make_run(*SMALL, *sets)
 
     def stop(trainer: Trainer) -> None:
@@ -53,3 +68,4 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, im
     assert train(run, every_step) == ExitCode.DONE
     assert losses(run) == losses(undisturbed)
     assert same(weights(run), weights(undisturbed))
+    return run
