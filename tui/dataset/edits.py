@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +180,13 @@ class DatasetEdits:
                 del merged[name]
         return self._chose(what, dataclasses.replace(self.chosen, captions=merged))
 
+    def with_apart(self, names: Collection[str]) -> DatasetEdits:
+        """Each line of these captions is one of its own from now on, whatever the recipe says; a save gives each a file."""
+        images = tuple(
+            dataclasses.replace(image, apart=True) if image.relative in names else image for image in self.scan.images
+        )
+        return dataclasses.replace(self, scan=dataclasses.replace(self.scan, images=images))
+
     def undone(self) -> tuple[DatasetEdits, str]:
         """The step before, and what was taken back; itself and nothing at the beginning."""
         if not self.past:
@@ -205,7 +212,8 @@ class DatasetEdits:
         table = {"root": str(self.root), "remedies": remedies.to_json(self.chosen.remedies)}
         if sum(map(len, self.chosen.captions.values())) > MOST_KEPT:
             return json.dumps(table)
-        whole = json.dumps({**table, "captions": dict(self.chosen.captions)})
+        apart = [image.relative for image in self.scan.images if image.apart and image.relative in self.chosen.captions]
+        whole = json.dumps({**table, "captions": dict(self.chosen.captions), "apart": apart})
         return whole if len(whole) <= MOST_KEPT else json.dumps(table)
 
     def with_json(self, text: str) -> DatasetEdits:
@@ -216,10 +224,11 @@ class DatasetEdits:
                 return self
             kept = tuple(r for r in remedies.from_json(table["remedies"]) if r.relative in self.names)
             captions = {str(k): str(v) for k, v in table.get("captions", {}).items() if k in self.names}
+            apart = {str(name) for name in table.get("apart", ())} & captions.keys()
         except (ValueError, KeyError, TypeError, AttributeError):
             return self
         captions = {name: text for name, text in captions.items() if self._is_edit(name, text)}
-        return self._with(Choices(kept, captions))
+        return (self.with_apart(apart) if apart else self)._with(Choices(kept, captions))
 
     def with_measured(self, facts: Mapping[str, ImageFacts], damaged: Mapping[str, str]) -> DatasetEdits:
         """More of the deep check."""
@@ -232,7 +241,9 @@ class DatasetEdits:
     def saved_beside(self, scan: DatasetScan) -> DatasetEdits:
         """After the captions were written beside the images, with the folder read anew. Undo brings the old texts back
         as unsaved edits."""
-        return self._after_save(dataclasses.replace(self, scan=scan))
+        saved = self._after_save(dataclasses.replace(self, scan=scan))
+        apart = {image.relative for image in self.scan.images if image.apart} & saved.chosen.captions.keys()
+        return saved.with_apart(apart) if apart else saved
 
     def saved_for_copy(self, texts: Mapping[str, str]) -> DatasetEdits:
         """After these captions were given to the prepared copy, since the folder itself cannot be written."""

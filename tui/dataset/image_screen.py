@@ -319,7 +319,7 @@ def _written_in(image: ImageEntry) -> str:
     """Where its caption comes from; each line is a caption where several files or a list hold some."""
     if image.caption_list:
         return f"from {image.caption_list}{', one a line' if image.apart else ''}"
-    return f"one a line, in {text.count(len(image.further) + 1, 'file')}" if image.apart else "as in its file"
+    return f"one a line, in {text.count(len(image.further) + 1, 'file')}" if image.further else "as in its file"
 
 
 def _without_names(message: str) -> str:

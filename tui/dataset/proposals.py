@@ -26,6 +26,8 @@ class Candidate:
     text: str
     variant: bool = False
     """Whether it is another length of the proposal."""
+    all_lengths: bool = False
+    """Whether it is all of them, a line each, to be drawn in turn."""
 
     @property
     def title(self) -> str:
@@ -34,11 +36,14 @@ class Candidate:
         row = CAPTIONERS.get(id)
         title = "" if id == ENDPOINT else row.title if row else id
         named = " ".join(word for word in (title, options.removeprefix("model=")) if word)
-        return f"{named}, another length" if self.variant else named
+        return f"{named}, all lengths in turn" if self.all_lengths else f"{named}, another length" if self.variant else named
 
     def reworded(self, text: str) -> Candidate:
         """With the person's own words, which are its caption now."""
         one = self.proposal
+        if self.all_lengths:
+            first, *others = text.split("\n")
+            return Candidate(dataclasses.replace(one, text=first, variants=tuple(others), state="accepted"), text, True, True)
         if self.variant:
             variants = tuple(text if other == self.text else other for other in one.variants)
             return Candidate(dataclasses.replace(one, variants=variants, state="accepted"), text, True)
@@ -46,17 +51,23 @@ class Candidate:
 
 
 def candidates(proposals: Sequence[Proposal]) -> list[Candidate]:
-    """Everything that can be taken: each proposal, then its other lengths. Equal texts of one captioner are one."""
+    """Everything that can be taken: each proposal, then its other lengths, then all of them. Equal texts of one captioner are one."""
     found: dict[tuple[str, str], Candidate] = {}
     for one in proposals:
         for at, text in enumerate((one.text, *one.variants)):
             found.setdefault((one.captioner, text), Candidate(one, text, at > 0))
+        if one.variants:
+            found.setdefault((one.captioner, _all_lengths(one)), Candidate(one, _all_lengths(one), True, True))
     return list(found.values())
+
+
+def _all_lengths(one: Proposal) -> str:
+    return "\n".join((one.text, *one.variants))
 
 
 def is_taken(caption: str, proposals: Sequence[Proposal]) -> bool:
     """Whether the caption is one of the proposals."""
-    return bool(caption) and any(caption in (one.text, *one.variants) for one in proposals)
+    return bool(caption) and any(caption in (one.text, *one.variants, _all_lengths(one)) for one in proposals)
 
 
 def is_open(caption: str, proposals: Sequence[Proposal]) -> bool:

@@ -263,7 +263,8 @@ class ProposalsScreen(DatasetPart, LargeImage):
         one = self._candidate
         if one is not None and one.text:
             name = self.name_shown
-            self.model.choose(self.edits.with_captions(f"the caption of {name}", {name: one.text}))
+            edits = self.edits.with_apart({name}) if one.all_lengths else self.edits
+            self.model.choose(edits.with_captions(f"the caption of {name}", {name: one.text}))
             self._captioning.become({name: dataclasses.replace(one.proposal, state="accepted")})
             self.action_step(1)
 
@@ -320,7 +321,8 @@ class ProposalsScreen(DatasetPart, LargeImage):
         self.remove_class("-editing")
         self.set_focus(None)
         if one is not None and typed.strip() and typed != one.text:
-            edits = self.edits.with_captions(f"the caption of {self.name_shown}", {self.name_shown: typed})
+            edits = self.edits.with_apart({self.name_shown}) if one.all_lengths else self.edits
+            edits = edits.with_captions(f"the caption of {self.name_shown}", {self.name_shown: typed})
             own = one.reworded(edits.caption(self.name_shown))
             self._chosen = own.proposal.key, own.text
             self.model.choose(edits)

@@ -8,6 +8,7 @@ import pytest
 from made_images import clean_set
 from PIL import Image
 
+from loratui.engine.dataset import caption_store
 from loratui.engine.dataset.buckets import BucketRule
 from loratui.engine.dataset.caption_choice import texts
 from loratui.engine.dataset.remedies import Remedy
@@ -80,6 +81,19 @@ def test_what_was_typed_while_a_save_ran_stays_unsaved(tmp_path: Path) -> None:
     later = edited.with_captions("write", {"01.png": "later"})
     (folder / "00.txt").write_text("new\n")
     assert later.saved_beside(scan(folder)).chosen.captions == {"01.png": "later"}
+
+
+def test_captions_apart_are_drawn_in_turn_and_saved_in_files_of_their_own(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "photos", 3)
+    start = DatasetEdits(str(folder), scan(folder))
+    edited = start.with_apart({"00.png"}).with_captions("both", {"00.png": "long\nshort", "01.png": "one\ntext"})
+    shown = {image.relative: as_trained(image, SETTINGS, token_counter(SETTINGS)) for image in edited.edited.images}
+    assert [(shown[name].read, shown[name].of) for name in ("00.png", "01.png")] == [("long", 2), ("one text", 1)]
+    again = start.with_json(edited.to_json())
+    assert {image.relative for image in again.edited.images if image.apart} == {"00.png"}
+    caption_store.save(again.scan, dict(again.chosen.captions))
+    assert [(folder / name).read_text() for name in ("00.txt", "00.2.txt", "01.txt")] == ["long\n", "short\n", "one\ntext\n"]
+    assert edited.saved_beside(scan(folder)).unsaved == 0
 
 
 def test_a_copy_is_of_these_remedies_only(prepared: DatasetEdits, tmp_path: Path) -> None:

@@ -35,10 +35,14 @@ def test_each_caption_that_can_be_taken_is_a_candidate_once() -> None:
         ("new", False),
         ("n", True),
         ("newer", True),
+        ("new\nn\nnewer", True),
         ("other", False),
     ]
     assert candidates(two)[2].title == "BLIP, another length"
-    assert candidates(two)[3].title == "llava"
+    assert candidates(two)[3].title == "BLIP, all lengths in turn"
+    assert candidates(two)[4].title == "llava"
+    every = candidates(two)[3].reworded("a\nb").proposal
+    assert (every.text, every.variants) == ("a", ("b",))
     reworded = candidates(two)[1].reworded("mine").proposal
     assert (reworded.text, reworded.variants, reworded.state) == ("new", ("mine", "newer"), "accepted")
 
@@ -48,6 +52,7 @@ def test_what_is_taken_or_put_aside_is_not_looked_at_again() -> None:
     assert is_open("", one)
     assert is_open("old", one)
     assert is_taken("long new", one)
+    assert is_taken("new\nlong new", one)
     assert not is_open("new", one)
     assert not is_open("old", (proposal("new", state="dismissed"),))
     # An undo brings the old caption back, and with it the question.
