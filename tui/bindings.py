@@ -473,6 +473,8 @@ KEYS: tuple[Key, ...] = (
     ),
     *_on(("dataset",),
         Key("go_on", "n", "next", "go on to the next step", when="past_form"),
+        Key("mark_image", "space", "mark", when="image_here", action="mark",
+            help="mark the image: c and p are about the marked images alone; esc takes all marks back"),
         Key("switch_pane", "tab,shift+tab", "switch", "switch between form, findings and images"),
         Key("captions", "c", "captions", "change all captions at once, with a preview", when="model.ready"),
         Key("proposals", "p", "by machine", "captions that a captioner writes: ask it, look at what it proposes", when="model.ready"),

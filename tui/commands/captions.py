@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--lacking", metavar="TAG", action="append", default=[], help="only images whose captions lack this tag"
     )
+    parser.add_argument("--only", metavar="NAMES", help="only images whose paths in the folder fit, such as 'beach/*'")
     parser.add_argument("--order", choices=ORDERS, default=ORDERS[0], help="order of the table of tags (default: %(default)s)")
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
@@ -105,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     captions = {image.relative: image.caption for image in found.training if image.caption}
     table = TagTable.of(captions)
     chosen = table.chosen(args.having, args.lacking)
+    chosen = [name for name in chosen if fnmatchcase(name, args.only)] if args.only else chosen
     changed = _changed(args.edits, Around(settings, captions, implies), chosen)
     doubled = Counter(pair for caption in captions.values() for pair in dict.fromkeys(caption_words.implied(caption, implies)))
     kept = None
@@ -166,7 +169,7 @@ def _as_text(args: argparse.Namespace, outcome: Outcome) -> Iterator[str]:
     if args.edits:
         yield from _changes(args, outcome)
         yield f"{text.count(len(outcome.changed), 'caption')} of {text.number(chosen)} {_what_was_done(args, outcome)}.{left}"
-    elif args.having or args.lacking:
+    elif args.having or args.lacking or args.only:
         yield from outcome.chosen
         yield f"{text.count(chosen, 'image')} of {text.number(len(table.captions))} with a caption."
     else:

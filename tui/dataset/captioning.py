@@ -77,6 +77,13 @@ class CaptionerEnded(Message):
     problem: bool = False
 
 
+@dataclass
+class NotKept(Message):
+    """What became of proposals could not be written."""
+
+    words: str
+
+
 class Captioning:
     """What the model of the dataset step knows of captioners. `start` begins a thread of the step's screen."""
 
@@ -177,7 +184,7 @@ def write(rows: Sequence[Proposal], root: Path, home: Path) -> Message | None:
     try:
         Proposals(home, root).put(dataclasses.replace(one, at=time.time()) for one in rows)
     except LoratuiError as error:
-        return CaptionerEnded(root, None, str(error), problem=True)
+        return NotKept(f"What became of proposals is not kept: {error}")
     return None
 
 

@@ -80,9 +80,10 @@ class CaptionsScreen(DatasetPart):
     CaptionsScreen #bulk-scroll { height: 1fr; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, model: DatasetModel, show_images: Callable[[Sequence[str], str], None]) -> None:
-        """`show_images` shows some images as tiles, and says which."""
+    def __init__(self, model: DatasetModel, among: Sequence[str], show_images: Callable[[Sequence[str], str], None]) -> None:
+        """`among` are the images whose captions are meant at all. `show_images` shows some images as tiles, and says which."""
         super().__init__(model)
+        self._among = frozenset(among)
         self._show_images = show_images
         self._around: Around | None = None
         """The captions as counted; None while they are others by now."""
@@ -141,7 +142,8 @@ class CaptionsScreen(DatasetPart):
         from loratui.engine.dataset.implications import implications
 
         implies, problem = implications(home)
-        around = Around(settings, edits.captions(), implies, problem)
+        captions = {name: caption for name, caption in edits.captions().items() if name in self._among}
+        around = Around(settings, captions, implies, problem)
         assert around.tags is not None  # worked out here rather than where it is shown
         if not get_current_worker().is_cancelled:
             self.post_message(Counted(edits, around))
@@ -153,6 +155,9 @@ class CaptionsScreen(DatasetPart):
                 self._told = True
                 self.loratui.tell(message.around.problem, "warning")
             self._around = message.around
+            left = len(self.edits.captions()) - len(message.around.captions)
+            words = f"{text.count(len(message.around.captions), 'caption')}, {text.number(left)} not meant" if left else ""
+            self.line("heading-right").say(plain(words))
             self._tags.show(message.around.tags)
             self._preview()
 

@@ -47,6 +47,8 @@ class DatasetModel:
         """What the checks said last; None until they have."""
         self.measuring: tuple[int, int] | None = None
         """Images measured, and all that are to be; None while nothing is measured."""
+        self.marked: frozenset[str] = frozenset()
+        """Images that the person marked: what is done to captions is done to theirs alone."""
         self.unread = True
         """Whether the folder that is typed could not be read."""
         self.copying = False
@@ -69,7 +71,9 @@ class DatasetModel:
         """The deep check ends with the step: its figures stay in the draft, and it can go on later."""
         sys.setswitchinterval(self._turns_before_s)
         self.stop_measuring()
-        self.captioning.stop()
+        if self.captioning.works:
+            self.captioning.stop()
+            services_of(self._node).tell("The captioner stops; what it proposed stays.")
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Has `changed` called after each change; calling what is returned ends that."""
@@ -180,6 +184,11 @@ class DatasetModel:
         else:
             self.choose(edits.with_remedies(f"leave {name} out", [Remedy("leave_out", name)]))
 
+    def mark(self, name: str) -> None:
+        """Marks an image, or takes its mark back."""
+        self.marked ^= {name}
+        self.changed()
+
     def undo(self) -> str:
         """Takes the last choice back, and returns what to tell; nothing where there is none."""
         return self._step("Taken back", *self.edits.undone()) if self.edits is not None else ""
@@ -212,7 +221,7 @@ class DatasetModel:
     def folder_read(self, edits: DatasetEdits) -> None:
         """Another folder, or the same anew."""
         self.stop_measuring()
-        self.judgement, self.unread = None, False
+        self.judgement, self.unread, self.marked = None, False, frozenset()
         self._keep(edits)
 
     # Checking

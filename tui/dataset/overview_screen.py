@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.dataset import jobs, topics
-from loratui.tui.dataset.captioning import CaptionerEnded, CaptionerWent, ProposalsRead
+from loratui.tui.dataset.captioning import CaptionerEnded, CaptionerWent, NotKept, ProposalsRead
 from loratui.tui.dataset.findings_pane import FindingsPane
 from loratui.tui.dataset.form import DatasetForm
 from loratui.tui.dataset.model import DatasetModel
@@ -194,6 +194,9 @@ class DatasetScreen(StepScreen):
             self.loratui.tell(message.problem, "warning")
         self.model.captioning.taken(message)
 
+    def on_not_kept(self, message: NotKept) -> None:
+        self.loratui.tell(message.words, "warning")
+
     def on_captioner_went(self, message: CaptionerWent) -> None:
         """How far the captioner is: one line, since it changes often."""
         self.model.captioning.went(message)
@@ -344,7 +347,11 @@ class DatasetScreen(StepScreen):
         self.loratui.open("plan")
 
     def action_back(self) -> None:
-        """First out of the images of one finding, then to the step before."""
+        """First the marks go, then the choice of the images of one finding; then to the step before."""
+        if self.model.marked:
+            self.model.marked = frozenset()
+            self._edits_changed()
+            return
         if self._tiles.of_one_finding:
             self._tiles.only()
             self._edits_changed()
@@ -422,6 +429,12 @@ class DatasetScreen(StepScreen):
 
     # Screens above
 
+    def action_mark(self) -> None:
+        """Marks the image under the cursor, or takes its mark back; the cursor goes on."""
+        if self._tiles.item is not None:
+            self.model.mark(self._tiles.item.name)
+            self._tiles.action_move(1, 0)
+
     def action_open_image(self) -> None:
         """The image under the cursor, large; the cursor follows it."""
         from loratui.tui.dataset.image_screen import DatasetImageScreen
@@ -438,7 +451,7 @@ class DatasetScreen(StepScreen):
     def action_captions(self) -> None:
         from loratui.tui.dataset.captions_screen import CaptionsScreen
 
-        self.app.push_screen(CaptionsScreen(self.model, self._show_only))
+        self.app.push_screen(CaptionsScreen(self.model, self._tiles.meant, self._show_only))
 
     def action_proposals(self) -> None:
         """What captioners propose, of the images that are shown as tiles."""
@@ -447,11 +460,11 @@ class DatasetScreen(StepScreen):
         edits, grid = self.model.edits, self._tiles
         assert edits is not None
         trained = {image.relative for image in edits.edited.training}
-        names = [name for name in grid.names if name in trained]
+        names = [name for name in grid.meant if name in trained]
         if not names:
             self.loratui.tell("None of these images is trained on.")
             return
-        first = grid.item.name if grid.item is not None and grid.item.name in trained else names[0]
+        first = grid.item.name if grid.item is not None and grid.item.name in names else names[0]
         screen = ProposalsScreen(self.model, names, first)
         self.app.push_screen(screen, lambda _: grid.go_to(screen.name_shown))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 
 from loratui.engine.dataset.buckets import BucketRule
 from loratui.engine.dataset.scan import DatasetScan
@@ -30,6 +31,11 @@ class DatasetTiles(ImageGrid):
         """Whether only the images of one finding are shown."""
         return bool(self._only)
 
+    @property
+    def meant(self) -> Sequence[str]:
+        """The images that a change of captions is made to: those that are marked, else all that are shown."""
+        return [name for name in self.names if name in self._model.marked] or self.names
+
     def only(self, names: Iterable[str] = ()) -> None:
         """From now on only these images are shown, or all of them."""
         self._only = frozenset(names)
@@ -51,4 +57,5 @@ class DatasetTiles(ImageGrid):
         edits, judgement = self._model.edits, self._model.judgement
         if edits is None:
             return Label(" ", "", "")
-        return tile_label(name, edits, judgement.worst if judgement else {}, self._rule)
+        label = tile_label(name, edits, judgement.worst if judgement else {}, self._rule)
+        return dataclasses.replace(label, sign="●", tone="note") if name in self._model.marked else label

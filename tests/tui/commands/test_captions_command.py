@@ -41,6 +41,7 @@ def test_tags_are_counted_and_images_found(home: Path, photos: Path, capsys: pyt
     assert found["implied"] == [{"tag": "red hair", "implies": "hair", "captions": 1}]
     assert found["chosen"] == ["02.png", "03.png"]
     assert found["written"] is False
+    assert asked(capsys, str(photos), "--only", "0[12]*", "--having", "smile")["chosen"] == ["01.png"]
     assert cli.main(["captions", str(photos)]) == 0
     assert "     4  anafox\n" in capsys.readouterr().out
 

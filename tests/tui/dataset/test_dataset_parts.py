@@ -278,6 +278,22 @@ async def test_tags_say_which_captions_a_change_is_made_to(home: Path, photos: P
         await waits(pilot, lambda: len(screen._tiles.names) == 12)
 
 
+async def test_marked_images_alone_are_changed(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
+        screen = await in_the_tiles(pilot)
+        await pilot.press("space", "space", "c", *["down"] * 5, "enter")
+        await type_text(pilot, "happy")
+        await shows(pilot, "2 captions, 10 not meant", "2 of 2 captions would change:")
+        await pilot.press("enter")
+        await waits(pilot, lambda: screen.model.edits is not None and screen.model.edits.unsaved == 2)
+        assert screen.model.edits is not None
+        assert set(screen.model.edits.chosen.captions) == {"00.png", "01.png"}
+        await pilot.press("escape", "escape")
+        await waits(pilot, lambda: not screen.model.marked)
+        assert pilot.app.screen is screen
+
+
+@pytest.mark.long
 async def test_a_pattern_that_is_none_is_told_before_it_is_made(home: Path, photos: Path) -> None:
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
         await in_the_tiles(pilot)

@@ -150,6 +150,7 @@ async def test_a_captioner_is_asked_reviewed_undone_and_saved(home: Path, photos
         assert len(chat.requests) == 3
 
 
+@pytest.mark.long
 async def test_one_image_is_asked_again_with_a_hint_and_both_can_be_compared(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     Proposals(home, photos).put([proposal("anafox woman, by blip, in a field", image=sha256_of(photos / "00.png"))])
@@ -170,6 +171,7 @@ async def test_one_image_is_asked_again_with_a_hint_and_both_can_be_compared(hom
             assert step.model.edits.unsaved == 1
 
 
+@pytest.mark.long
 async def test_a_server_that_fails_is_told_and_one_elsewhere_is_asked_for_first(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     with chat_server(lambda at: broken(401)) as chat:
@@ -188,6 +190,7 @@ async def test_a_server_that_fails_is_told_and_one_elsewhere_is_asked_for_first(
             await shows(pilot, "into the variable LORATUI_CAPTION_KEY")
 
 
+@pytest.mark.long
 async def test_a_captioner_that_is_not_here_is_downloaded_after_a_yes_only(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
