@@ -64,6 +64,13 @@ JOBS: dict[str, Job] = {
         answer_s=IMAGE_ANSWER_S,
         content_bytes=1 << 27,
     ),
+    "masks": Job(
+        module="loratui.engine.captioning.mask_worker",
+        title="The process that makes masks",
+        begin_s=240.0,
+        answer_s=2 * IMAGE_ANSWER_S,
+        content_bytes=1 << 20,
+    ),
     "hub": Job(
         module="loratui.engine.machine.hub_worker",
         title="The hub's process",

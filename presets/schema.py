@@ -146,10 +146,10 @@ class Dataset:
         "images that are not trained on, so the loss on them shows what the LoRA learnt and when it overtrains: their paths within "
         "the folder, or auto, 1 of 10 from 12 images on; empty: none",
     )
-    masks: Literal["off", "folder", "alpha"] = key(
+    masks: Literal["off", "folder", "alpha", "person", "face"] = key(
         "off",
         "where the masks come from that weight the loss: off, none; folder, files of the same name in a folder masks, or "
-        "NAME-masklabel.png and NAME_mask.png beside the image; alpha, the image's transparency",
+        "NAME-masklabel.png and NAME_mask.png beside the image; alpha, the image's transparency; person and face, made by loratui masks",
     )
     mask_outside: float = key(
         0.1,

@@ -70,6 +70,12 @@ COMMANDS: dict[str, Command] = {
         "loratui caption photos --with wd14 --preset pony-realism --trigger anafox --accept",
         "loratui caption photos --with endpoint --url http://localhost:11434/v1 --model qwen3-vl --trigger anafox",
     ),
+    "masks": _command(
+        "masks",
+        "make masks of persons or faces, which weight the loss",
+        "loratui masks photos",
+        "loratui masks photos --of face --yes --json",
+    ),
     "plan": _command(
         "plan",
         "show repeats, epochs, steps and costs without training",

@@ -17,6 +17,8 @@ from loratui.presets.schema import Dataset
 class MaskFile:
     """A file that says which parts of an image matter."""
 
+    kind: str
+    """The value of `dataset.masks` that uses it: `folder`, `person` or `face`."""
     path: Path
     width: int
     """px, after rotation by EXIF; so is `height`."""
@@ -59,8 +61,8 @@ class ImageEntry:
     """Its caption files beside `caption_path`, such as `a.2.txt`, with one caption each."""
     caption_list: str = ""
     """Path within the folder of the list that its caption comes from, such as `metadata.jsonl`; empty for caption files."""
-    mask: MaskFile | None = None
-    """The file with its mask (`mask_files`), whether the recipe uses it or not."""
+    masks: tuple[MaskFile, ...] = ()
+    """The files with its masks (`mask_files`), one of a kind, whether the recipe uses it or not."""
 
     def with_caption(self, text: str) -> ImageEntry:
         """The same image with another caption, which is in no file yet. `dataclasses.replace` takes ten times as long, and an undo
@@ -68,6 +70,10 @@ class ImageEntry:
         other = object.__new__(ImageEntry)
         other.__dict__.update(self.__dict__, caption=text or None, caption_encoding="utf-8")
         return other
+
+    def mask(self, kind: str) -> MaskFile | None:
+        """Its mask of a kind, if there is one that can be read."""
+        return next((mask for mask in self.masks if mask.kind == kind and not mask.problem), None)
 
     @property
     def modified_ns(self) -> int:

@@ -114,9 +114,8 @@ _Answer = tuple[str, ImageFacts | str]
 """Relative path, and the facts or why there are none."""
 
 
-def _request(image: ImageEntry) -> dict[str, str]:
-    mask = image.mask
-    return {"path": str(image.path), "mask": str(mask.path) if mask and not mask.problem else ""}
+def _request(image: ImageEntry) -> dict[str, Any]:
+    return {"path": str(image.path), "masks": {mask.kind: str(mask.path) for mask in image.masks if not mask.problem}}
 
 
 def _is_large(image: ImageEntry) -> bool:

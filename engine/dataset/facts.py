@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -81,8 +81,8 @@ class ImageFacts:
     """Name of an embedded colour profile other than sRGB; empty otherwise."""
     faces: tuple[Face, ...] | None = None
     """None where no detector looked."""
-    marked: float | None = None
-    """Share of the image that its mask file marks; None without a mask that can be read."""
+    marked: Mapping[str, float] = field(default_factory=dict)
+    """Kind of mask file -> share of the image that it marks, for those that can be read."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for one JSON line."""

@@ -112,8 +112,8 @@ def gather(path: Path, place: Path) -> Path:
 def _known(one: _Taken) -> tuple[Any, ...]:
     """All that a gathered image depends on."""
     image = one.image
-    mask = str(image.mask.path) if image.mask else ""
-    return (one.name, str(image.path), image.bytes, image.modified_ns, image.caption, one.texts, mask)
+    masks = [str(mask.path) for mask in image.masks]
+    return (one.name, str(image.path), image.bytes, image.modified_ns, image.caption, one.texts, masks)
 
 
 def _folder(source: Source, beside: Path, left_out: list[tuple[str, str]]) -> _Folder | None:
@@ -224,9 +224,10 @@ def _fill(place: Path, folder: _Folder) -> None:
     for one in folder.images:
         target = place / one.name
         durable.link(target, one.image.path)
-        if one.image.mask:
-            mask = one.image.mask.path
-            durable.link(target.with_name(f"{target.stem}{mask_files.ENDINGS[0]}{mask.suffix}"), mask)
+        for mask in one.image.masks:
+            beside = target.parent / mask_files.FOLDERS[mask.kind]
+            durable.make_directory(beside)
+            durable.link(beside / f"{target.stem}{mask.path.suffix}", mask.path)
         if one.texts is None and one.image.caption_path:
             data = read_small(one.image.caption_path, captions.LONGEST_BYTES + 1)
             durable.write_file(target.with_suffix(".txt"), data, durable=False)

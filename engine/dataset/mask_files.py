@@ -1,7 +1,7 @@
-"""Finds the mask of each image: the same name in a `masks` folder, or `NAME-masklabel.png` and `NAME_mask.png` beside it.
+"""Finds the masks of each image: the same name in a `masks` folder, or `NAME-masklabel.png` and `NAME_mask.png` beside it.
 
 `-masklabel` is OneTrainer's name; a folder of files with the same names is what ai-toolkit (`mask_path`) and sd-scripts
-(`conditioning_data_dir`) read.
+(`conditioning_data_dir`) read. Masks that loratui makes lie in folders of their own (`made_masks`), so none of a person is replaced.
 """
 
 from __future__ import annotations
@@ -21,12 +21,21 @@ from loratui.engine.dataset.file_kinds import SUFFIXES
 ENDINGS = ("-masklabel", "_mask", "-mask")
 """What follows an image's name in that of its mask, the first that is there counts."""
 
-_FOLDER = re.compile(r"masks?", re.IGNORECASE)
+FOLDERS = {"folder": "masks", "person": "masks-person", "face": "masks-face"}
+"""Kind of masks, as `dataset.masks` names it -> the folder that holds them."""
+
+_FOLDER = re.compile(r"masks?(-person|-face)?", re.IGNORECASE)
 
 
 def is_folder(name: str) -> bool:
     """Whether a folder of this name holds masks."""
     return _FOLDER.fullmatch(name) is not None
+
+
+def _kind(name: str) -> str:
+    """The kind of masks in a folder that holds some."""
+    found = _FOLDER.fullmatch(name)
+    return found[1][1:].lower() if found and found[1] else "folder"
 
 
 def beside(names: Sequence[str]) -> set[str]:
@@ -42,28 +51,32 @@ def beside(names: Sequence[str]) -> set[str]:
 
 def with_masks(images: Iterable[ImageEntry], root: Path, header: Callable[[Path], decoding.Header]) -> list[ImageEntry]:
     """The images with their masks, where they have some below `root`. `header` reads that of a mask, and may raise `ImageError`."""
-    places: dict[Path, tuple[Mapping[str, Path], ...]] = {}
+    places: dict[Path, tuple[tuple[str, Mapping[str, Path]], ...]] = {}
     found = []
     for image in images:
         folder = image.path.parent
         if folder not in places:
             places[folder] = tuple(_places(folder, root))
         stem = key(image.path.stem)
-        path = next((place[stem] for place in places[folder] if stem in place), None)
-        found.append(dataclasses.replace(image, mask=_read(path, header)) if path else image)
+        nearest: dict[str, Path] = {}
+        for kind, place in places[folder]:
+            if stem in place:
+                nearest.setdefault(kind, place[stem])
+        masks = tuple(_read(kind, path, header) for kind, path in nearest.items())
+        found.append(dataclasses.replace(image, masks=masks) if masks else image)
     return found
 
 
-def _places(folder: Path, root: Path) -> Iterable[Mapping[str, Path]]:
-    """Where the masks of a folder's images may be, the nearest first: key of the image's name -> mask."""
+def _places(folder: Path, root: Path) -> Iterable[tuple[str, Mapping[str, Path]]]:
+    """Where the masks of a folder's images may be, the nearest first: their kind, and key of the image's name -> mask."""
     files, folders = _listed(folder)
-    yield from (_named(_listed(each)[0]) for each in folders)
+    yield from ((_kind(each.name), _named(_listed(each)[0])) for each in folders)
     for ending in ENDINGS:
-        yield {stem.removesuffix(ending): path for stem, path in _named(files).items() if stem.endswith(ending)}
+        yield "folder", {stem.removesuffix(ending): path for stem, path in _named(files).items() if stem.endswith(ending)}
     if folder != root and folder.is_relative_to(root):
         for each in _listed(folder.parent)[1]:
-            yield _named(_listed(each / folder.name)[0])
-            yield _named(_listed(each)[0])
+            yield _kind(each.name), _named(_listed(each / folder.name)[0])
+            yield _kind(each.name), _named(_listed(each)[0])
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -88,9 +101,9 @@ def _named(files: Iterable[Path]) -> dict[str, Path]:
     return {stem: paths[0] for stem, paths in named.items()}
 
 
-def _read(path: Path, header: Callable[[Path], decoding.Header]) -> MaskFile:
+def _read(kind: str, path: Path, header: Callable[[Path], decoding.Header]) -> MaskFile:
     try:
         read = header(path)
     except decoding.ImageError as error:
-        return MaskFile(path, 0, 0, str(error))
-    return MaskFile(path, read.width, read.height)
+        return MaskFile(kind, path, 0, 0, str(error))
+    return MaskFile(kind, path, read.width, read.height)

@@ -21,26 +21,21 @@ if TYPE_CHECKING:
     """Rows × columns, 0 (outside) to 1 (marked)."""
 
 
-FOLDER = "masks"
-"""Where a prepared copy keeps them, beside its images."""
-
-
 def path_of(image: ImageEntry, dataset: Dataset) -> Path | None:
     """The file that a recipe takes an image's mask from: the image itself for its transparency. None without a mask.
 
     An image that is not transparent has a file even for `alpha`: in a prepared copy its transparency has become one.
     """
-    if dataset.masks == "off":
-        return None
     if dataset.masks == "alpha" and image.traits.alpha:
         return image.path
-    return image.mask.path if image.mask is not None and not image.mask.problem else None
+    mask = image.mask("folder" if dataset.masks == "alpha" else dataset.masks)
+    return mask.path if mask else None
 
 
 def shown_of(image: ImageEntry, dataset: Dataset) -> Path | None:
     """The file whose mask a person can look at: the one that the recipe uses, else any that the image has."""
-    there = image.mask.path if image.mask and not image.mask.problem else None
-    return path_of(image, dataset) or there or (image.path if image.traits.alpha else None)
+    there = (mask.path for mask in image.masks if not mask.problem)
+    return path_of(image, dataset) or next(there, image.path if image.traits.alpha else None)
 
 
 def read(path: Path, *, alpha: bool) -> Image:

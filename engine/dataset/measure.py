@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,8 +63,10 @@ class Lines:
         return cls(luma[::down].astype(np.int16), luma[:, ::across].T.astype(np.int16, order="C"))
 
 
-def measure_image(path: Path, resolution: int, detector: FaceDetector | None = None, mask: Path | None = None) -> ImageFacts:
-    """What the pixels at `path` show at a training `resolution` (side of a square, px), and how much of them a `mask` file marks.
+def measure_image(
+    path: Path, resolution: int, detector: FaceDetector | None = None, mask_files: Mapping[str, Path] | None = None
+) -> ImageFacts:
+    """What the pixels at `path` show at a training `resolution` (side of a square, px), and how much of them mask files mark.
 
     Decodes no more than that needs where the format allows it (JPEG). Raises `ImageError`.
     """
@@ -88,7 +91,8 @@ def measure_image(path: Path, resolution: int, detector: FaceDetector | None = N
         transparent = colours.transparent_share(image)
         upright = source.upright(colours.to_rgb(image, (255, 255, 255)))
     facts = _facts(upright, transparent, profile, blocks, detector)
-    return facts if mask is None else replace(facts, marked=masks.share(mask))
+    shares = {kind: share for kind, mask in (mask_files or {}).items() if (share := masks.share(mask)) is not None}
+    return replace(facts, marked=shares) if shares else facts
 
 
 def _facts(

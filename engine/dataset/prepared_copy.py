@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine import durable
-from loratui.engine.dataset import archives, decoding, masks, remedies
+from loratui.engine.dataset import archives, decoding, mask_files, masks, remedies
 from loratui.engine.dataset.caption_edits import by_line, with_suffix
 from loratui.engine.dataset.caption_names import spread, taken_by
 from loratui.engine.dataset.caption_words import whole_words
@@ -91,10 +91,8 @@ def copy_below(
 
 
 def _mask_key(image: ImageEntry) -> tuple[object, ...]:
-    if image.mask is None:
-        return ()
-    state = image.mask.path.stat() if image.mask.path.exists() else None
-    return (str(image.mask.path), *((state.st_size, state.st_mtime_ns) if state else ()))
+    states = ((mask.path, mask.path.stat()) for mask in image.masks if mask.path.exists())
+    return tuple((str(path), state.st_size, state.st_mtime_ns) for path, state in states)
 
 
 def make_copy(
@@ -201,26 +199,27 @@ def _copy(
     for place, line in spread(path.with_suffix(".txt"), caption, taken, apart=image.apart).items():
         if line:
             durable.write_file(place, line.encode("utf-8") + b"\n", durable=False)
-    _copy_mask(image, own, path)
+    _copy_masks(image, own, path)
     return {"image": path.relative_to(building).as_posix(), "source": image.relative}
 
 
-def _copy_mask(image: ImageEntry, own: tuple[Remedy, ...], copied: Path) -> None:
-    """The mask of an image beside its copy. Transparency, which no remedy leaves, becomes such a mask."""
-    path = image.mask.path if image.mask and not image.mask.problem else image.path if own and image.traits.alpha else None
-    if path is None:
-        return
-    folder = copied.parent / masks.FOLDER
-    durable.make_directory(folder)
-    if own:
-        DISPLAY.check(path)
-        changed = remedies.transformed(masks.read(path, alpha=path == image.path), own)
-        changed.info.clear()
-        with durable.new_file(folder / f"{copied.stem}.png") as file:
-            changed.save(file, "PNG")
-    else:
-        with decoding.open_regular(path) as source, durable.new_file(folder / f"{copied.stem}{path.suffix}") as copy:
-            shutil.copyfileobj(source, copy)
+def _copy_masks(image: ImageEntry, own: tuple[Remedy, ...], copied: Path) -> None:
+    """The masks of an image beside its copy. Transparency, which no remedy leaves, becomes such a mask."""
+    found = {mask.kind: mask.path for mask in image.masks if not mask.problem}
+    if own and image.traits.alpha:
+        found.setdefault("folder", image.path)
+    for kind, path in found.items():
+        folder = copied.parent / mask_files.FOLDERS[kind]
+        durable.make_directory(folder)
+        if own:
+            DISPLAY.check(path)
+            changed = remedies.transformed(masks.read(path, alpha=path == image.path), own)
+            changed.info.clear()
+            with durable.new_file(folder / f"{copied.stem}.png") as file:
+                changed.save(file, "PNG")
+        else:
+            with decoding.open_regular(path) as source, durable.new_file(folder / f"{copied.stem}{path.suffix}") as copy:
+                shutil.copyfileobj(source, copy)
 
 
 def _caption(caption: str, own: tuple[Remedy, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The job `measure`, one of the processes of the deep pass: asked for an image and its mask, it answers with what it measured."""
+"""The job `measure`, one of the processes of the deep pass: asked for an image and its masks, it answers with what it measured."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def begin(_: Parent, *, resolution: int, detector: str) -> Answer:
         faces = None
     worker_limits.limit_memory()
 
-    def measured(request: dict[str, str]) -> dict[str, Any]:
+    def measured(request: dict[str, Any]) -> dict[str, Any]:
         with worker_limits.limited():
-            mask = Path(request["mask"]) if request["mask"] else None
-            return measure_image(Path(request["path"]), resolution, faces, mask).to_json()
+            masks = {kind: Path(mask) for kind, mask in request["masks"].items()}
+            return measure_image(Path(request["path"]), resolution, faces, masks).to_json()
 
     return measured

@@ -52,7 +52,8 @@ def _mask(image: ImageEntry, settings: Settings) -> str:
         return f"mask: {where}; what it leaves out weighs {settings.dataset.mask_outside:g} (m shows it)"
     if settings.dataset.masks != "off":
         return "mask: none; all of it counts"
-    return f"mask: {image.mask.path.name}, not used (m shows it)" if image.mask and not image.mask.problem else ""
+    there = masks.shown_of(image, settings.dataset)
+    return f"mask: {there.name}, not used (m shows it)" if there and there != image.path else ""
 
 
 def faces(facts: ImageFacts | None) -> str:

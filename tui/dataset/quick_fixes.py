@@ -34,7 +34,12 @@ SETTINGS: Mapping[str, str | Mapping[str, str]] = {
     },
     "dataset.resolution": "train at {0} × {0} px",
     "dataset.flip": "turn mirroring off",
-    "dataset.masks": {"off": "train without masks", "folder": "weight the loss by the masks"},
+    "dataset.masks": {
+        "off": "train without masks",
+        "folder": "weight the loss by the masks",
+        "person": "weight the loss by the persons",
+        "face": "weight the loss by the faces",
+    },
     "dataset.trigger": 'take "{}" as the trigger',
 }
 """Settings that findings of a dataset propose, as what is done."""

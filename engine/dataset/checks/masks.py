@@ -16,31 +16,39 @@ FEW = 0.01
 """Share of an image below which its mask marks very little."""
 
 
+def _kind(case: Case) -> str:
+    """The kind of mask files that the recipe uses."""
+    wanted = case.settings.dataset.masks
+    return "folder" if wanted == "alpha" else wanted
+
+
 def _missing(case: Case) -> Iterator[Finding]:
     dataset = case.settings.dataset
     if dataset.masks == "off" or not case.scan.training:
         return
     without = [image.relative for image in case.scan.training if masks.path_of(image, dataset) is None]
     if len(without) == len(case.scan.training):
-        yield Finding.of("masks_missing.all", where=dataset.masks, settings={"dataset.masks": "off"})
+        made = dataset.masks in ("person", "face")
+        key = "masks_missing.made" if made else "masks_missing.all"
+        where = {"folder": str(case.scan.root)} if made else {}
+        yield Finding.of(key, where=dataset.masks, settings={"dataset.masks": "off"}, **where)
     else:
         yield from some("masks_missing", without)
 
 
 def _unreadable(case: Case) -> Iterator[Finding]:
-    if case.settings.dataset.masks != "off":
-        for image in case.scan.images:
-            if image.mask is not None and image.mask.problem:
-                yield Finding.of("mask_unreadable", (image.relative,), mask=image.mask.path.name, reason=image.mask.problem)
+    kind = _kind(case)
+    for image in case.scan.images:
+        for mask in image.masks:
+            if mask.kind == kind and mask.problem:
+                yield Finding.of("mask_unreadable", (image.relative,), mask=mask.path.name, reason=mask.problem)
 
 
 def _shape(case: Case) -> Iterator[Finding]:
-    if case.settings.dataset.masks == "off":
-        return
     others = []
     for image in case.scan.images:
-        mask = image.mask
-        if mask is not None and not mask.problem and masks.path_of(image, case.settings.dataset) == mask.path:
+        mask = image.mask(_kind(case))
+        if mask is not None and masks.path_of(image, case.settings.dataset) == mask.path:
             ratio = image.width * mask.height / (image.height * mask.width)
             if abs(ratio - 1) > SHAPE_DIFFERS:
                 others.append(image.relative)
@@ -49,9 +57,10 @@ def _shape(case: Case) -> Iterator[Finding]:
 
 def _unused(case: Case) -> Iterator[Finding]:
     if case.settings.dataset.masks == "off":
-        yield from some(
-            "masks_unused", (i.relative for i in case.scan.training if i.mask), settings={"dataset.masks": "folder"}
-        )
+        kinds = dict.fromkeys(mask.kind for image in case.scan.training for mask in image.masks)
+        for kind in [*kinds][:1]:
+            names = (image.relative for image in case.scan.training if image.mask(kind))
+            yield from some("masks_unused", names, settings={"dataset.masks": kind})
 
 
 def _marking(code: str, low: float, high: float) -> Check:
@@ -67,7 +76,7 @@ def _marking(code: str, low: float, high: float) -> Check:
 def _share(image: ImageEntry, facts: ImageFacts, case: Case) -> float | None:
     """How much of an image its mask marks; None where it has none."""
     path = masks.path_of(image, case.settings.dataset)
-    return None if path is None else 1 - facts.transparent if path == image.path else facts.marked
+    return None if path is None else 1 - facts.transparent if path == image.path else facts.marked.get(_kind(case))
 
 
 CHECKS = (

@@ -310,9 +310,18 @@ def test_lists_of_captions_in_the_folders_are_said_too(photos: Path) -> None:
 def test_masks_come_with_their_images(photos: Path) -> None:
     image(photos / "photos" / "a-masklabel.png")
     image(photos / "photos" / "masks" / "b.png")
+    image(photos / "photos" / "masks-face" / "b.png")
     found = gather(photos, [concept("a", photos / "photos", include_subdirectories=True)])
-    masks = {entry.relative: entry.mask.path.resolve().name for entry in found.images if entry.mask}
-    assert masks == {"a.png": "a-masklabel.png", "b.png": "b.png"}
+    masks = {
+        (entry.relative, mask.kind): mask.path.resolve().relative_to(photos / "photos").as_posix()
+        for entry in found.images
+        for mask in entry.masks
+    }
+    assert masks == {
+        ("a.png", "folder"): "a-masklabel.png",
+        ("b.png", "folder"): "masks/b.png",
+        ("b.png", "face"): "masks-face/b.png",
+    }
 
 
 def test_a_list_is_trained_on_and_checked_in_place_of_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,8 +52,7 @@ def test_a_mask_is_found_where_other_tools_keep_it(tmp_path: Path, image: str, m
     write(tmp_path / mask, white())
     found = scan(tmp_path)
     assert [entry.relative for entry in found.images] == [image]
-    assert found.images[0].mask is not None
-    assert found.images[0].mask.path == tmp_path / mask
+    assert [each.path for each in found.images[0].masks] == [tmp_path / mask]
     assert masks.path_of(found.images[0], BY_FOLDER) == tmp_path / mask
     assert masks.path_of(found.images[0], Dataset()) is None
     assert [item.image for item in found.left_out] in ([], [False])
@@ -64,7 +63,7 @@ def test_an_image_that_is_only_called_like_a_mask_is_trained_on(tmp_path: Path) 
     write(tmp_path / "b.png")
     found = scan(tmp_path)
     assert [entry.relative for entry in found.images] == ["b.png", "venetian_mask.png"]
-    assert all(entry.mask is None for entry in found.images)
+    assert all(entry.masks == () for entry in found.images)
 
 
 def test_a_folder_named_masks_is_trained_on_where_it_is_given_itself(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_the_mask_in_its_own_folder_counts_before_one_above(tmp_path: Path) -> N
     write(tmp_path / "10_c d" / "1.png")
     write(tmp_path / "masks" / "1.png", white())
     own = write(tmp_path / "10_c d" / "masks" / "1.png", white())
-    found = {entry.relative: entry.mask for entry in scan(tmp_path).images}
+    found = {entry.relative: entry.mask("folder") for entry in scan(tmp_path).images}
     assert [mask.path for mask in found.values() if mask] == [tmp_path / "masks" / "1.png", own]
 
 
@@ -175,8 +174,8 @@ def test_a_mask_that_is_no_image_is_named_and_not_used(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     write(tmp_path / "masks" / "a.png").write_bytes(b"<html>")
     (image,) = read_folder(tmp_path).images
-    assert image.mask is not None
-    assert "web page" in image.mask.problem
+    assert image.mask("folder") is None
+    assert "web page" in image.masks[0].problem
     assert masks.path_of(image, BY_FOLDER) is None
     shutil.rmtree(tmp_path / "masks")
-    assert read_folder(tmp_path).images[0].mask is None
+    assert read_folder(tmp_path).images[0].masks == ()

@@ -40,10 +40,10 @@ _MEASURED: dict[object, ImageFacts] = {}
 
 def measured(image: ImageEntry, resolution: int, detector: StandInFaceDetector | None) -> ImageFacts:
     """Most images are the same in every test and need be measured once."""
-    path, mask = image.path, image.mask.path if image.mask and not image.mask.problem else None
-    key = (path.read_bytes(), path.suffix, resolution, detector is None, mask and mask.read_bytes())
+    path, masks = image.path, {mask.kind: mask.path for mask in image.masks if not mask.problem}
+    key = (path.read_bytes(), path.suffix, resolution, detector is None, *(mask.read_bytes() for mask in masks.values()))
     if key not in _MEASURED:
-        _MEASURED[key] = measure_image(path, resolution, detector, mask)
+        _MEASURED[key] = measure_image(path, resolution, detector, masks)
     return _MEASURED[key]
 
 
