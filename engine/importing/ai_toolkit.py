@@ -84,6 +84,10 @@ def _family(reading: Reading) -> str:
     reading.nothing("type", "It is a training.")
     if reading.yes("model.is_v_pred"):
         reading.taken("model.is_v_pred", {"base.prediction": "v"})
+    for key in ("model.use_text_encoder_1", "model.use_text_encoder_2"):
+        if not reading.yes(key, True):
+            reading.changed(key, {}, "loratui reads captions with both text encoders.")
+    reading.nothing("model.is_v_pred", "loratui reads from the base what it predicts.")
     return family
 
 
@@ -200,6 +204,7 @@ def _dataset(reading: Reading) -> int:
         reading.changed(key, {"dataset.trigger": trigger}, said)
     if reading.yes("datasets.is_reg"):
         reading.changed("datasets.is_reg", {}, "These are regularisation images; put them into the dataset's folder as reg.")
+    reading.nothing("datasets.is_reg", "It is off.")
     return repeats
 
 
@@ -275,7 +280,10 @@ def _train(reading: Reading, family: str) -> None:
 def _levels(reading: Reading, family: str) -> None:
     kind = reading.text("train.timestep_type", "sigmoid")
     if not objective_flows(family):
-        reading.nothing("train.timestep_type", "It belongs to flow matching.")
+        for key in ("train.timestep_type", "train.linear_timesteps", "train.linear_timesteps2"):
+            reading.nothing(key, "It belongs to flow matching.")
+        reading.nothing("train.cfg_scale", "It is an input of FLUX alone, or belongs to do_cfg.")
+        _balance(reading)
         reading.nothing("train.noise_scheduler", "loratui trains with the base's own schedule.")
         return
     reading.nothing("train.noise_scheduler", "loratui trains FLUX by flow matching.")
@@ -297,12 +305,16 @@ def _levels(reading: Reading, family: str) -> None:
         )
     for key in ("train.linear_timesteps", "train.linear_timesteps2"):
         reading.nothing(key, "It is off.")
+    _balance(reading)
+    reading.taken("train.cfg_scale", {"training.guidance": reading.number("train.cfg_scale", 1.0)})
+
+
+def _balance(reading: Reading) -> None:
     balance = reading.text("train.content_or_style", "balanced")
     if balance == "balanced":
         reading.nothing("train.content_or_style", "All noise levels count as they are drawn.")
     else:
         reading.changed("train.content_or_style", {}, "loratui draws the noise levels as training.timestep_sampling says.")
-    reading.taken("train.cfg_scale", {"training.guidance": reading.number("train.cfg_scale", 1.0)})
 
 
 def _samples(reading: Reading) -> None:

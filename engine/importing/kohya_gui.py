@@ -43,10 +43,8 @@ FORMULA = "images × repeats / {batch} / {accumulation} × epochs, rounded up on
 
 def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how it counts its steps."""
-    names = {_RENAMED.get(name, name): name for name in table if isinstance(name, str)}
-    values = {key: table[name] for key, name in names.items()}
-    _additional(values, names)
-    reading = Reading("kohya_ss", values, names)
+    reading = Reading.renamed("kohya_ss", table, lambda name: _RENAMED.get(name, name))
+    _additional(reading)
     for word, title in _OTHER_MODELS.items():
         if reading.yes(f"{word}_checkbox"):
             trains(reading, f"{word}_checkbox", title, reading.text("pretrained_model_name_or_path"))
@@ -55,12 +53,12 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     family = family or by_word("kohya_ss", checked) or smallest()
     for key in words("kohya_ss"):
         reading.nothing(key, f"The base is of the kind {family}." if reading.yes(key) else "The base is of another kind.")
-    for key in values:
+    for key in list(reading.values):
         if key in _OF_OTHERS or key.startswith(_PREFIXES):
             reading.nothing(
                 key,
                 "It belongs to another kind of base, or to caches."
-                if not reading.yes(key)
+                if reading.values[key] is not True
                 else "loratui has caches and formats of its own.",
             )
     _noise(reading)
@@ -77,19 +75,28 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     )
 
 
-def _additional(values: dict[str, Any], names: dict[str, str]) -> None:
-    """The arguments in the field for more; they come last in the command, so they win."""
-    text = values.get("additional_parameters")
+def _additional(reading: Reading) -> None:
+    """The arguments in the field for more; they come last in the command, so they win over the other fields."""
+    text = reading.values.get("additional_parameters")
     if not isinstance(text, str) or not text.strip():
         return
     try:
-        words = shlex.split(text)
+        words = files.command(shlex.split(text))
     except ValueError:
         return
-    for name, value in files.command(words).items():
-        values[name] = value
-        names[name] = f"additional_parameters --{name}"
-    del values["additional_parameters"]
+    for name, value in words.items():
+        if name in reading.values and not reading.given(name):
+            reading.also(
+                reading.name(name), reading.values[name], "does_nothing", "additional_parameters has a value, which counts."
+            )
+        elif reading.given(name):
+            reading.also(
+                reading.name(name), reading.values[name], "changed", "additional_parameters has another value, which counts."
+            )
+        reading.values[name] = value
+        reading.from_place(name, f"additional_parameters --{name}")
+    if words:
+        del reading.values["additional_parameters"]
 
 
 def _noise(reading: Reading) -> None:

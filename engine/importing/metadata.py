@@ -27,16 +27,8 @@ _FACTS = (
 
 def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how many steps were made."""
-    values: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for name, value in table.items():
-        short = name.removeprefix("ss_")
-        key = _RENAMED.get(short, short)
-        if name.startswith("ss_") and key not in values:
-            values[key], names[key] = None if value == "None" else value, name
-        else:
-            values[name] = value
-    reading = Reading("sd-scripts", values, names)
+    told = {name: None if value == "None" else value for name, value in table.items()}
+    reading = Reading.renamed("sd-scripts", told, _key)
     version = reading.text("base_model_version")
     known = next((spec.name for spec in families.FAMILIES if spec.lora.base_version == version), "")
     if version and not known:
@@ -59,7 +51,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     reading.nothing("max_train_steps", "See the steps below.")
     for key in _FACTS:
         reading.nothing(key, "It tells what was, and sets nothing.")
-    for key in values:
+    for key in list(reading.values):
         if key.startswith(("modelspec.", "sshs_", "loratui_")) or key == "format":
             reading.nothing(key, "It describes the file, and sets nothing.")
     if reading.given("modelspec.trigger_phrase"):
@@ -75,6 +67,12 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     if most > 0:
         amount = dataclasses.replace(amount, steps=most, epochs=epochs)
     return reading, amount
+
+
+def _key(name: str) -> str:
+    """The argument that a name of metadata stands for."""
+    short = name.removeprefix("ss_")
+    return _RENAMED.get(short, short) if name != short else name
 
 
 def _dataset(reading: Reading) -> None:

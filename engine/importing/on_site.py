@@ -30,8 +30,7 @@ FORMULA = "the site counts images × repeats × epochs / {batch} as targetSteps;
 
 def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how it counts its steps."""
-    values = {NAMES.get(str(name), str(name)): value for name, value in table.items()}
-    reading = Reading("the on-site trainer", values, {ours: theirs for theirs, ours in NAMES.items()})
+    reading = Reading.renamed("the on-site trainer", table, lambda name: NAMES.get(name, name))
     for key in ("baseModel", "baseModelType", "base_model", "model"):
         word = reading.text(key).lower()
         if word in _OTHERS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loratui.engine.families import FAMILIES
 from loratui.engine.importing import files, tables
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, spec_of, trains
@@ -46,17 +47,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     )
     if isinstance(table.get("optimizer"), str):
         flat["optimizer.optimizer"] = flat.pop("optimizer")
-    values, names = {}, {}
-    for name, value in flat.items():
-        today = _OLD.get(name, name)
-        if today == name or today not in flat:
-            values[today], names[today] = value, name
-        else:
-            values[name] = value
-    reading = Reading("OneTrainer", values, names)
-    for name, today in _OLD.items():
-        if name in values and today in values:
-            reading.nothing(name, f"An older name of {today}, which counts.")
+    reading = Reading.renamed("OneTrainer", flat, lambda name: _OLD.get(name, name))
     kind = reading.text("model_type", "STABLE_DIFFUSION_15")
     known = by_word("onetrainer", kind)
     family = family or known
@@ -97,6 +88,9 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
             reading.changed(f"{part}.train", {}, "loratui always trains the base's layers.")
     amount = _amount(reading)
     tables.apply(reading, "onetrainer")
+    other = next(spec.elsewhere.part for spec in FAMILIES if spec.elsewhere.part != spec_of(family).elsewhere.part)
+    for key in [key for key in reading.values if key.startswith(f"{other}.")]:
+        reading.nothing(key, "This kind of base has no such part.")
     return reading, amount
 
 
@@ -204,6 +198,8 @@ def _rates(reading: Reading, flows: bool) -> None:
               "GLOBAL_BOTH": batch * accumulation}.get(scaler, 1) ** 0.5  # fmt: skip
     if scaler == "NONE":
         reading.nothing("learning_rate_scaler", "It is off.")
+        if own and own != rate:
+            reading.nothing("learning_rate", f"{part}.learning_rate counts for the base's layers.")
         reading.taken("learning_rate", {"optimizer.learning_rate": own or rate})
     else:
         scaled = float(f"{(own or rate) * factor:.6g}")
@@ -431,6 +427,7 @@ def _saving(reading: Reading) -> None:
         if reading.whole("ema_update_step_interval", 5) != 1:
             why = "loratui updates its average after each step; OneTrainer after every few."
             reading.changed("ema_update_step_interval", {}, why)
+        reading.nothing("ema_update_step_interval", "loratui updates its average after each step too.")
 
 
 def _amount(reading: Reading) -> Amount:

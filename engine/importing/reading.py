@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from loratui.presets.schema import KEYS, SchemaError, check
 Kind = Literal["taken", "changed", "does_nothing", "not_understood"]
 """Taken as it is; means something else here, or has no match; changes nothing of what is learnt; unknown."""
 
+LARGEST = 1e15
+"""Of a number: no setting of any trainer is larger, and sums with it stay whole numbers."""
 LONGEST_VALUE = 200
 """Letters of a value that are shown."""
 _SECRET = re.compile(r"(?:^|[._ -])(?:hf_|huggingface_)?(?:token|api_key|password)$|secret", re.IGNORECASE)
@@ -62,6 +64,29 @@ def is_off(value: Any) -> bool:
 
 class Reading:
     """The values of a file by the names that its table knows, and what was said of them so far."""
+
+    @classmethod
+    def renamed(cls, tool: str, table: Mapping[Any, Any], renamed: Callable[[str], str]) -> Reading:
+        """A table whose names are called as its tool's table knows them. Of two names for one thing the one with a value counts,
+        today's before an older one, and the other is told."""
+        values: dict[str, Any] = {}
+        names: dict[str, str] = {}
+        older: list[tuple[str, str]] = []
+        for name in sorted(map(str, table), key=lambda name: renamed(name) != name):
+            key, value = renamed(name), table[name]
+            if key not in values:
+                values[key], names[key] = value, name
+            elif values[key] in (None, "") and value not in (None, ""):
+                older.append((names[key], key))
+                values[key], names[key] = value, name
+            else:
+                older.append((name, key))
+        reading = cls(tool, values, names)
+        for name, key in older:
+            same = table[name] in (None, "", values[key])
+            why = f"{names[key]} is another name of the same, and counts."
+            reading.also(name, table[name], "does_nothing" if same else "changed", why)
+        return reading
 
     def __init__(self, tool: str, values: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
         self.tool = tool
@@ -165,7 +190,7 @@ class Reading:
 
     def also(self, name: str, value: Any, kind: Kind, why: str) -> None:
         """Of a value that stands beside the one that is read, such as of a second folder."""
-        self._put(Said(clean(name, LONGEST_VALUE), shown(name, value), kind, {}, why), name)
+        self._put(Said(clean(name, LONGEST_VALUE), shown(name, value), kind, {}, why), f" {name}")
 
     def finish(self) -> None:
         """Says of every value that is left that it is unknown, or empty."""
@@ -204,14 +229,14 @@ class Reading:
 
 
 def as_number(value: Any) -> float | None:
-    """A number from a number or its text; None for anything else."""
+    """A number from a number or its text; None for anything else, and for one that no setting has."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = float(value) if not isinstance(value, str) or len(value) <= 64 else math.nan
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None  # NaN is not either
 
 
 def arguments(value: Any) -> dict[str, str] | None:

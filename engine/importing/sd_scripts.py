@@ -60,7 +60,7 @@ def base(reading: Reading, family: str) -> str:
         return trains(reading, "model_type", "Chroma", model)
     if not family:
         family = by_word("sd-scripts", network_module) or by_keys(reading)
-        family = family or family_of(reading, model, reading.text("resolution") if reading.given("resolution") else "")
+        family = family or family_of(reading, model, str(reading.values.get("resolution") or ""))
     reading.taken("pretrained_model_name_or_path", {"base.model": model})
     reading.nothing("v2", "The base is no Stable Diffusion 2.")
     reading.nothing("model_type", "The base is FLUX.1.")

@@ -23,9 +23,13 @@ def training(
     """A training configuration or command, with the dataset file that it names, if that is here."""
     values: dict[str, Any] = {}
     names: dict[str, str] = {}
-    for name, item in table.items():  # sections are only for the eye
+    twice: list[tuple[str, Any]] = []
+    for name, item in table.items():  # sections are only for the eye, so of one name in two of them the last counts
         for inner, value in item.items() if isinstance(item, dict) else ((name, item),):
-            values[inner] = value
+            if inner in values:
+                twice.append((f"{names[inner]} (first)", values[inner]))
+            values[inner], names[inner] = value, str(name) if not isinstance(item, dict) else f"{name}.{inner}"
+    names = {key: key for key in names}
     program = values.pop("script", "")
     launch = values.pop("launch", "")
     if datasets is None and isinstance(values.get("dataset_config"), str):
@@ -50,6 +54,8 @@ def training(
                 "changed",
                 "loratui trains on one folder with one value for all; several subjects are N_name folders in it.",
             )
+    for shown, value in twice:
+        reading.also(shown, value, "changed", "The same name stands in a later section, which counts.")
     if launch:
         reading.also("launch", launch, "does_nothing", "How accelerate starts the program.")
     if datasets is not None:

@@ -29,22 +29,11 @@ FORMULA = "an epoch has a step for each {window} batches, those of each bucket r
 
 def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how it counts its steps."""
-    values: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for name, value in table.items():
-        bare = str(name).lstrip("-").replace("-", "_")
-        key = _RENAMED.get(bare, bare)
-        if key in values:
-            values[str(name)] = value
-            continue
-        values[key], names[key] = value, str(name)
-    backend = _backend(values.get("data_backend_config"), folder)
+    reading = Reading.renamed("SimpleTuner", table, _key)
+    backend = _backend(reading.values.get("data_backend_config"), folder)
     for key, value in files.flatten(backend).items() if backend else ():
-        values[f"backend.{key}"], names[f"backend.{key}"] = value, f"data_backend_config {key}"
-    reading = Reading("SimpleTuner", values, names)
-    for bare, key in _RENAMED.items():
-        if bare in values and bare != key:
-            reading.nothing(bare, f"An older name of {key}, which counts.")
+        reading.values[f"backend.{key}"] = value
+        reading.from_place(f"backend.{key}", f"data_backend_config {key}")
     kind = reading.text("model_family", "")
     known = by_word("simpletuner", kind)
     if not known:
@@ -74,6 +63,11 @@ def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Read
     _samples(reading, amount)
     tables.apply(reading, "simpletuner")
     return reading, amount
+
+
+def _key(name: str) -> str:
+    bare = name.lstrip("-").replace("-", "_")
+    return _RENAMED.get(bare, bare)
 
 
 def _backend(name: Any, folder: Path) -> dict[str, Any]:

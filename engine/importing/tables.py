@@ -14,7 +14,7 @@ from loratui.presets.toml_text import parse_toml, read_text
 
 @cache
 def table(name: str) -> Mapping[str, Any]:
-    """The table of a tool: `take`, `nothing`, `off` and `off_at`."""
+    """The table of a tool: `take`, `nothing`, `off`, `off_at` and `prefixes`."""
     return parse_toml(read_text(Path(__file__).parent / "tables" / f"{name}.toml"))
 
 
@@ -35,6 +35,9 @@ def apply(reading: Reading, name: str) -> None:
                 reading.nothing(key, "It is off, or has no effect at this value.")
             else:
                 reading.changed(key, {}, f"loratui has no {what}; the recipe goes without it.")
+    for prefix, why in rows.get("prefixes", {}).items():
+        for key in [key for key in reading.values if key.startswith(prefix) and key not in reading.said]:
+            reading.nothing(key, why)
 
 
 def _take(reading: Reading, key: str, ours: str, default: Any) -> None:
