@@ -91,6 +91,12 @@ COMMANDS: dict[str, Command] = {
         "loratui import kohya.json --dataset photos",
         "loratui import train_lora_flux.yaml --images 18 --to recipe.toml",
     ),
+    "recipe": _command(
+        "recipe",
+        "write a recipe as the files of another trainer",
+        "loratui recipe recipe.toml --as sd-scripts --to .",
+        "loratui recipe --preset sdxl-person --images 20 --as sd-scripts",
+    ),
     "bases": _command(
         "bases",
         "list the base models on this machine, or identify one",
