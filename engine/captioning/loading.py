@@ -6,6 +6,7 @@ Classes are transformers' own, by name, so code that a folder brings is never ru
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -86,20 +87,26 @@ class Written(Batches):
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
-        host_gib = hardware.ram().free_gib or float("inf")
-        way = decide(captioner, _free_gib(), host_gib, str(options.get("memory", "auto")))
-        super().__init__(captioner, way.at_once, way.said)
         self._most_tokens = int(options.get("tokens", self.tokens))
-        on_card = way.numbers != "cpu"
-        self._device = torch.device("cuda" if on_card else "cpu")
-        small = torch.bfloat16 if not on_card or torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        self._dtype = small if on_card or not fp32_fits(captioner, host_gib) else torch.float32
-        try:
-            self._images = getattr(transformers, self.images).from_pretrained(folder, local_files_only=True)
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = self._filled(getattr(transformers, self.kind), folder, way)
-        except Exception as error:
-            raise _unloadable(captioner, folder, error) from error
+        choice, failed = str(options.get("memory", "auto")), list[str]()
+        while True:
+            host_gib = hardware.ram().free_gib or math.inf
+            way = decide(captioner, _free_gib(), host_gib, choice, failed)
+            on_card = way.numbers != "cpu"
+            self._device = torch.device("cuda" if on_card else "cpu")
+            small = torch.bfloat16 if not on_card or torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+            self._dtype = small if on_card or not fp32_fits(captioner, host_gib) else torch.float32
+            try:
+                self._images = getattr(transformers, self.images).from_pretrained(folder, local_files_only=True)
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                self._model = self._filled(getattr(transformers, self.kind), folder, way)
+                break
+            except Exception as error:
+                if not (is_out_of_memory(error) and on_card and choice == "auto"):
+                    raise _unloadable(captioner, folder, error) from error
+                failed.append(way.numbers)
+            let_go()
+        super().__init__(captioner, way.at_once, way.said)
 
     def _filled(self, kind: Any, folder: Path, way: Way) -> Any:
         """The model with every one of its weights from the files."""
@@ -112,7 +119,8 @@ class Written(Batches):
             local_files_only=True,
             output_loading_info=True,
         )
-        if wrong := sorted({*map(str, told["missing_keys"]), *map(str, told["mismatched_keys"])}):
+        learnt = {name for name, _ in model.named_parameters()}  # tables that are computed may be missing
+        if wrong := sorted({*(learnt & set(told["missing_keys"])), *map(str, told["mismatched_keys"])}):
             raise ValueError(f"the weights do not fit at {wrong[0]}")
         return model.eval()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -42,10 +42,17 @@ class Way:
         return f"{place}, {self.at_once} at once, weights {self.gib:.1f}{free} GiB"
 
 
-def decide(captioner: Captioner, free_gib: float | None, host_gib: float = math.inf, choice: str = "auto") -> Way:
-    """The way with the most exact weights that fits. `free_gib`: GPU memory; None without a GPU. `host_gib`: main memory.
+def decide(
+    captioner: Captioner,
+    free_gib: float | None,
+    host_gib: float = math.inf,
+    choice: str = "auto",
+    failed: Collection[str] = (),
+) -> Way:
+    """The way with the most exact weights that fits: on the GPU, else on the CPU.
 
-    Raises `UsageError` for a choice that there is not, and `OutOfMemoryError` where nothing fits.
+    `free_gib`: GPU memory; None without a GPU. `host_gib`: main memory. `failed` ways have been tried. Raises `UsageError` for a choice
+    that there is not, and `OutOfMemoryError` where nothing fits.
     """
     if choice not in CHOICES:
         raise UsageError(f"{choice}: not a way to hold a captioner.", f"Choose one of: {', '.join(CHOICES)}.")
@@ -57,14 +64,16 @@ def decide(captioner: Captioner, free_gib: float | None, host_gib: float = math.
     for numbers in ways:
         weights = gib(captioner, numbers)
         room = free_gib - SPARE_GIB - weights
-        if room >= captioner.image_gib:
+        if room >= captioner.image_gib and numbers not in failed:
             at_once = min(captioner.at_once, int(room / captioner.image_gib)) if captioner.image_gib else captioner.at_once
             return Way(numbers, at_once, weights, free_gib)  # type: ignore[arg-type]  # one of CHOICES but auto and cpu
+    if choice == "auto" and _need_on_cpu(captioner, host_gib) <= host_gib:
+        return _on_cpu(captioner, host_gib)
     least = gib(captioner, ways[-1]) + captioner.image_gib + SPARE_GIB
     raise OutOfMemoryError(
         f"{captioner.title} needs {least:.1f} GiB of GPU memory in {joined([_IN_WORDS[one] for one in ways], 'or')}, "
         f"and {free_gib:.1f} GiB are free.",
-        "End what holds GPU memory (nvidia-smi shows it), or choose a smaller captioner, or the CPU.",
+        "End what holds GPU memory (nvidia-smi shows it), or choose a smaller captioner.",
     )
 
 
@@ -87,16 +96,19 @@ def _ways(captioner: Captioner) -> tuple[str, ...]:
 
 
 def _on_cpu(captioner: Captioner, host_gib: float) -> Way:
-    """In fp32 where both copies of small weights fit, as CPUs compute that fastest; else in bf16: `loading` decides by the same figure."""
-    weights = captioner.gib * (2 if fp32_fits(captioner, host_gib) else 1)
-    if weights + captioner.image_gib > host_gib:
+    need = _need_on_cpu(captioner, host_gib)
+    if need > host_gib:
         raise OutOfMemoryError(
-            f"{captioner.title} needs {weights + captioner.image_gib:.1f} GiB of main memory, and {host_gib:.1f} GiB are free.",
+            f"{captioner.title} needs {need:.1f} GiB of main memory, and {host_gib:.1f} GiB are free.",
             "Choose a smaller captioner, such as florence-2-base.",
         )
-    return Way("cpu", 1, weights, host_gib)
+    return Way("cpu", 1, need - captioner.image_gib, host_gib)
+
+
+def _need_on_cpu(captioner: Captioner, host_gib: float) -> float:
+    return captioner.gib * (2 if fp32_fits(captioner, host_gib) else 1) + captioner.image_gib
 
 
 def fp32_fits(captioner: Captioner, host_gib: float) -> bool:
-    """Whether the weights are small enough for fp32 on a CPU."""
+    """Whether a CPU, which computes in fp32 fastest, can hold the weights so; else they stay in bf16."""
     return 2.5 * captioner.gib < host_gib

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,51 @@ def test_files_of_another_model_and_cut_weights_are_refused_in_words(tmp_path: P
     weights.rename(folder / "pytorch_model.bin")
     with pytest.raises(JobFailed, match="cannot be loaded"), job("blip", folder):
         pass
+
+
+def _joycaption(tensors: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """SigLIP in a part of its own, without its head."""
+    config["vision_config"]["vision_use_head"] = False
+    left = {name: tensor for name, tensor in tensors.items() if not name.startswith("vision_tower.head")}
+    return {name.replace("vision_tower.", "vision_tower.vision_model."): tensor for name, tensor in left.items()}
+
+
+def _blip(tensors: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    """A table that the model makes itself, and the words a second time."""
+    words = tensors["text_decoder.bert.embeddings.word_embeddings.weight"]
+    parts = {"bert.embeddings.position_ids": words[0][None].long(), "cls.predictions.decoder.weight": words}
+    return {**tensors, **{f"text_decoder.{name}": tensor.clone() for name, tensor in parts.items()}}
+
+
+def _florence(tensors: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    """The words by another name, and without a table that the model makes itself."""
+    words = tensors.pop("model.language_model.shared.weight")
+    return {**{name: tensor for name, tensor in tensors.items() if "pos_idx" not in name}, "lm_head.weight": words}
+
+
+def _qwen3_vl(tensors: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """The 4B's head has the weights of its words."""
+    config["tie_word_embeddings"] = True
+    return {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("as_published", [_joycaption, _blip, _florence, _qwen3_vl])
+def test_weights_under_the_names_of_earlier_releases_are_all_found(
+    tmp_path: Path, as_published: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+) -> None:
+    import importlib
+
+    from safetensors.torch import load_file, save_file
+
+    row = next(row for row in CAPTIONERS.values() if row.module == as_published.__name__[1:])
+    folder = make(row.module, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    tensors = as_published(load_file(folder / "model.safetensors"), config)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config))
+    model = importlib.import_module(f"loratui.engine.captioning.{row.module}").load(row, folder, {"tokens": 20})
+    assert len(model.captions([drawn(1)], "describe the image")) == 1
 
 
 @pytest.mark.long

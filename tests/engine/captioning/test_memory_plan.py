@@ -53,13 +53,22 @@ def test_without_a_gpu_the_cpu_writes_in_fp32_where_that_fits_else_in_bf16() -> 
 
 def test_what_does_not_fit_is_refused_with_the_figures() -> None:
     with pytest.raises(OutOfMemoryError, match=r"needs 7\.9 GiB of GPU memory in bf16, 8 bit or 4 bit, and 5\.6 GiB are free"):
-        decide(CAPTIONERS["qwen3-vl-8b"], 5.6)
+        decide(CAPTIONERS["qwen3-vl-8b"], 5.6, 8.0)
     with pytest.raises(OutOfMemoryError, match="in bf16, and"):
         decide(CAPTIONERS["qwen3-vl-8b"], 10.0, choice="bf16")
     with pytest.raises(UsageError, match="needs a GPU"):
         decide(CAPTIONERS["blip"], None, choice="bf16")
     with pytest.raises(UsageError, match="Choose one of: auto, bf16, int8, nf4, cpu"):
         decide(CAPTIONERS["blip"], 8.0, choice="fp4")
+
+
+def test_a_way_that_failed_is_followed_by_the_next_and_the_cpu_is_the_last() -> None:
+    row, failed, ways = CAPTIONERS["joycaption"], list[str](), list[str]()
+    while "cpu" not in ways:
+        ways.append(decide(row, 40.0, 64.0, failed=failed).numbers)
+        failed.append(ways[-1])
+    assert ways == ["bf16", "int8", "nf4", "cpu"]
+    assert decide(CAPTIONERS["florence-2-base"], 0.4, 16.0).numbers == "cpu", "a card that trains meanwhile"
 
 
 def test_quantised_weights_keep_what_is_not_quantised() -> None:
