@@ -25,8 +25,6 @@ from loratui.engine.jobs import Cancelled
 from loratui.engine.untrusted import sha256_of
 from loratui.engine.words import count
 
-_AT_ONCE = 16
-"""Images in one request; the captioner takes as many of them at a time as fit. A server is asked for each by itself."""
 _MOST_FAILED = 5
 """Images in a row that have no answer, after which the rest is not asked for."""
 
@@ -121,13 +119,16 @@ class Asking:
         cancelled: Callable[[], bool],
     ) -> None:
         told = Telling(self.captioner.id, self.folder, self.options, cancelled)
-        before, at_once, failures = total - len(todo), 1 if self.captioner.leaves else _AT_ONCE, 0
+        before, at, failures = total - len(todo), 0, 0
         progress(Progress(before, total))
         try:
             told.process.begin()
-            for at in range(0, len(todo), at_once):
-                part = todo[at : at + at_once]
+            while at < len(todo):
+                if cancelled():
+                    raise Cancelled  # before an image is on its way for nothing
+                part = todo[at : at + told.at_once]
                 begun = before + at
+                at += len(part)
 
                 def on_the_way(done: int, begun: int = begun) -> None:
                     progress(Progress(begun + done, total, told.said))

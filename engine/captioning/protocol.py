@@ -1,8 +1,8 @@
 """What a captioner's module must offer, and what passes between a captioning job and whoever asks it.
 
 The job `caption` (`engine/jobs.py`) begins with the captioner's id, the folder of its files (or null) and the options for `load`. A
-request is `{"images": [paths], "instruction": text}`. On the way it tells `{"done": images, "said": how it runs}`. Its answer is a list as
-long as the images: each `{"answer": …}`, as `Answer.to_json` has it, or `{"failed": {"message": …, "remedy": …}}`.
+request is `{"images": [paths], "instruction": text}`. Before each batch it tells `{"done": images, "said": how it runs, "at_once": images}`.
+Its answer is a list as long as the images: each `{"answer": …}`, as `Answer.to_json` has it, or `{"failed": {"message": …, "remedy": …}}`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from loratui.engine.cleaning import clean
 from loratui.engine.errors import LoratuiError
 from loratui.engine.jobs import Process
 
+_MOST_AT_ONCE = 64
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -30,6 +32,8 @@ class Telling:
         self.process = Process("caption", begun, cancelled=cancelled)
         self.said = ""
         """How the captioner runs, for people; empty until it is loaded."""
+        self.at_once = 1
+        """Images that it takes at once, so that a request of more would only be lost by a kill; 1 until its first answer."""
 
     def ask(
         self, paths: Sequence[Path], instruction: str, progress: Callable[[int], None] = lambda _: None
@@ -44,6 +48,7 @@ class Telling:
         def on_the_way(told: Any) -> None:
             if isinstance(told, dict) and isinstance(told.get("done"), int):
                 self.said = clean(told.get("said", ""), 100)
+                self.at_once = min(_MOST_AT_ONCE, max(1, int(told.get("at_once", 1))))
                 progress(told["done"])
 
         self.process.ask({"images": [str(path) for path in paths], "instruction": instruction})

@@ -32,8 +32,8 @@ def _answers(parent: Parent, model: Model, paths: Sequence[Path], instruction: s
     """What it says of each image, or why one has no answer."""
     told: list[dict[str, Any]] = [{} for _ in paths]
     at = 0
-    parent.progress({"done": 0, "said": model.said})
-    while at < len(paths):
+    while at < len(paths):  # the answer itself tells the last of them
+        parent.progress({"done": at, "said": model.said, "at_once": model.most_at_once})
         part = range(at, min(at + max(1, model.most_at_once), len(paths)))
         images: dict[int, Image] = {}
         for number in part:
@@ -51,7 +51,6 @@ def _answers(parent: Parent, model: Model, paths: Sequence[Path], instruction: s
             for number in images:
                 told[number] = _failed(error.message, error.remedy)
         at = part.stop
-        parent.progress({"done": at, "said": model.said})
     return told
 
 
