@@ -13,6 +13,7 @@ from typing import Any
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset import captions, encodings
 from loratui.engine.dataset.caption_names import suffix
+from loratui.engine.dataset.file_kinds import SUFFIXES
 from loratui.engine.untrusted import Unreadable, parse_json, read_whole
 from loratui.engine.words import count
 
@@ -88,9 +89,17 @@ def _table(text: str) -> Iterator[Mapping[str, str]]:
     parting = max(",;\t|", key=head.count)
     if head.count(parting) >= _MOST_COLUMNS:
         return
+    lines = text.splitlines(keepends=True)
     try:
-        for row in csv.DictReader(text.splitlines(keepends=True), delimiter=parting):
-            yield {key.strip(): value for key, value in row.items() if isinstance(key, str) and isinstance(value, str)}
+        first = next(csv.reader(lines[:1], delimiter=parting), [])
+        # Without a line of names, what stands first in it is an image already.
+        columns = [_NAMES[0], _CAPTIONS[0]] if len(first) > 1 and suffix(first[0].strip()) in SUFFIXES else first
+        reader = csv.reader(lines if columns is not first else lines[1:], delimiter=parting)
+        names = [column.strip() for column in columns]
+        for row in reader:
+            # Commas in a caption without quotes part it: what is too much belongs to the last column.
+            whole = [*row[: len(names) - 1], parting.join(row[len(names) - 1 :])] if len(row) > len(names) else row
+            yield dict(zip(names, whole, strict=False))
     except csv.Error as error:
         raise Unreadable(errno.EINVAL, f"is not a table that can be read: {error}") from None
 

@@ -69,6 +69,7 @@ SYSTEM = "belongs to the operating system"
 MASK = "is a mask, not an image"
 MASKS = "holds masks, by its name: give it by itself if its images are meant"
 PROMPTS = "is no caption, by its name"
+OF_ONE = "says something of one image; captions are read from .txt and .caption files and from lists of many images"
 CACHE = "is a cache of ai-toolkit; loratui makes its own"
 CONTROLS = "holds control images of ai-toolkit, which are not trained on"
 
@@ -158,4 +159,4 @@ def told_by_content(head: bytes) -> str:
     return next((reason for pattern, reason in _CONTENTS if pattern.match(head)), "")
 
 
-_EXPECTED = frozenset((OTHER, HIDDEN, SYSTEM, MASK, MASKS, PROMPTS, CACHE, CONTROLS, *NOT_TRAINED_ON.values()))
+_EXPECTED = frozenset((OTHER, HIDDEN, SYSTEM, MASK, MASKS, PROMPTS, OF_ONE, CACHE, CONTROLS, *NOT_TRAINED_ON.values()))

@@ -41,8 +41,9 @@ class Listed:
         """The images with the captions of these files. A caption file counts before a list; of lists the first in the order
         of `file_kinds.LIST_SUFFIXES` and of their names."""
         order = sorted(lists, key=lambda path: (file_kinds.LIST_SUFFIXES.index(suffix(path.name)), str(path)))
-        for at, path in enumerate(order):
-            self._take(path, read=at < MOST_LISTS)
+        likely = sorted(order, key=lambda path: not caption_lists.says_list(path.name))[:MOST_LISTS]
+        for path in order:
+            self._take(path, read=path in likely)
         return self._images
 
     def _take(self, path: Path, *, read: bool) -> None:

@@ -204,7 +204,7 @@ class FolderReader:
 
     def _read_files(self, folder: _Folder, names: Sequence[str]) -> None:
         caption_files = CaptionFiles(names)
-        stems = {os.path.splitext(name)[0] for name in names if _is_image(name)}  # noqa: PTH122 - as in `caption_names.suffix`
+        stems = {stem for name in names if _is_image(name) for stem in (name, name[: -len(_suffix(name))])}
         used: set[str] = set()
         masks = mask_files.beside([name for name in names if name not in caption_files.names])
         for name in names:
@@ -214,8 +214,11 @@ class FolderReader:
                 self._leave_out(folder.path / name, file_kinds.MASK, image=False)
                 continue
             path, suffix = folder.path / name, _suffix(name)
-            if suffix in file_kinds.LIST_SUFFIXES and name[: -len(suffix)] not in stems:
-                self._lists.append(path)
+            if suffix in file_kinds.LIST_SUFFIXES:
+                if name[: -len(suffix)] in stems:
+                    self._leave_out(path, file_kinds.OF_ONE, image=False)
+                else:
+                    self._lists.append(path)
                 continue
             candidates = caption_files.of(name)
             further = caption_files.further(candidates[0]) if candidates else []

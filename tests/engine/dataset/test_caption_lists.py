@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_images import drawn
 
-from loratui.engine.dataset import archives, caption_lists, caption_store, listed_captions
+from loratui.engine.dataset import archives, caption_lists, caption_store, file_kinds, listed_captions
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import DatasetScan, read_folder, scan
 from loratui.engine.untrusted import Unreadable
@@ -41,6 +41,7 @@ LISTS = {
     "metadata.jsonl": '{"file_name": "a.png", "text": "WORDS"}\n\n{"file_name": "b.png", "text": "other"}\n',
     "metadata.csv": "file_name,text\r\na.png,WORDS\r\nb.png,other\r\n",
     "captions.tsv": "image\tcaption\na.png\tWORDS\nb.png\tother\n",
+    "bare.csv": 'a.png,"WORDS"\nb.png,other\n',
     "Export.csv": '\ufefffile_name;caption\n"a.png";"WORDS"\nb.png;other\n',
     # sd-scripts: library/train_util.py, FineTuningDataset
     "meta_cap.json": '{"/home/me/img/a.png": {"caption": "WORDS", "train_resolution": [512, 512]}, "b": {"caption": "other"}}',
@@ -122,6 +123,26 @@ def test_the_folder_of_an_imagefolder_is_read_with_its_list_beside_it(tmp_path: 
     images(tmp_path, "train/more/b.png")
     (tmp_path / "train" / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": "nearer"}))
     assert captions(scan(tmp_path))["train/a.png"] == WORDS
+
+
+def test_commas_without_quotes_belong_to_the_last_column(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png")
+    for head in ("", "file_name,text\n"):
+        (tmp_path / "captions.csv").write_text(f'{head}a.png,anafox woman, in a park, by night\nb.png,"a, b"\n')
+        assert captions(scan(tmp_path)) == {"a.png": "anafox woman, in a park, by night", "b.png": "a, b"}
+
+
+def test_the_json_of_each_image_is_no_list(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(listed_captions.MOST_LISTS + 2)]
+    images(tmp_path, *names)
+    for name in names:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"tags": "1girl", "0.png": "x"}))
+    for at in range(listed_captions.MOST_LISTS):
+        (tmp_path / f"aside-{at:02d}.json").write_text("{}")
+    (tmp_path / "captions.json").write_text(json.dumps({"1.png": WORDS}))
+    found = scan(tmp_path)
+    assert {name: caption for name, caption in captions(found).items() if caption} == {"1.png": WORDS}
+    assert [item.relative for item in found.left_out if item.reason == file_kinds.OF_ONE] == sorted(f"{n}.json" for n in names)
 
 
 def test_a_list_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
