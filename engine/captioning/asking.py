@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from loratui.engine.captioning.rules import Proposed, caption_for
 from loratui.engine.captioning.telling import Failed, Telling
 from loratui.engine.captioning.wish import Length, Wish
 from loratui.engine.cleaning import clean, clean_lines
-from loratui.engine.dataset.contents import ImageEntry
+from loratui.engine.dataset.contents import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
 from loratui.engine.jobs import Cancelled
@@ -60,6 +60,13 @@ class Outcome:
     """Why it ended early; what was proposed until then is kept."""
     cancelled: bool = False
 
+    def add(self, other: Outcome) -> None:
+        """Takes in what came of other images."""
+        self.proposals |= other.proposals
+        self.asked += other.asked
+        self.failed += other.failed
+        self.error, self.cancelled = other.error, other.cancelled
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
@@ -78,6 +85,34 @@ class Asking:
     def name(self) -> str:
         """The captioner in its proposals."""
         return asked_as(self.captioner.id, self.options)
+
+    def ask_folder(
+        self,
+        scan: DatasetScan,
+        *,
+        only: Collection[str] | None = None,
+        again: bool = False,
+        progress: Callable[[Progress], None] = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """As `ask`, for the images of a folder without regularisation, or for `only` some by their relative paths; each by the words of
+        its own folder where there are several."""
+        groups: dict[Wish, list[ImageEntry]] = {}
+        images = [image for image in scan.images if (image.relative in only if only is not None else not image.regularisation)]
+        wishes = self.wish.within(scan)
+        for image in images:
+            groups.setdefault(wishes[image.relative], []).append(image)
+        outcome, before = Outcome(), 0
+        for wish, group in groups.items():
+
+            def on_the_way(now: Progress, before: int = before) -> None:
+                progress(Progress(before + now.done, len(images), now.said))
+
+            outcome.add(dataclasses.replace(self, wish=wish).ask(group, again=again, progress=on_the_way, cancelled=cancelled))
+            before += len(group)
+            if outcome.error or outcome.cancelled:
+                break
+        return outcome
 
     def ask(
         self,
@@ -104,7 +139,7 @@ class Asking:
                 by_name = {image.relative: image.path for image in images}
                 todo = [_Todo(content, name, by_name[name]) for content, name in missing.items()]
                 self._ask(todo, outcome, len(contents), progress, cancelled)
-            self._look_over(contents)
+            self._look_over()
             for content, names in contents.items():
                 if found := self.kept.get(content, self.name, self.wish.digest):
                     outcome.proposals |= dict.fromkeys(names, found)
@@ -188,9 +223,9 @@ class Asking:
             for text, length in zip(raw, self.wish.lengths, strict=False)
         ]
 
-    def _look_over(self, contents: Mapping[str, Sequence[str]]) -> None:
+    def _look_over(self) -> None:
         """Applies what only the whole set shows to the proposals that nobody has accepted or dismissed."""
-        found = [one for content in contents if (one := self.kept.get(content, self.name, self.wish.digest))]
+        found = [one for one in self.kept if (one.captioner, one.wish) == (self.name, self.wish.digest)]
         hair = (
             sorted(learnt.constant_hair(text for one in found for text in one.raw))
             if self.wish.subject in ("person", "character")
@@ -198,10 +233,12 @@ class Asking:
         )
         captions = {one.image: self._captions(one.raw, hair) for one in found if one.raw}
         of_set = whole_set.flags({image: own[0].text for image, own in captions.items()}, self.wish)
-        for one in found:
-            if one.state == "proposed" and one.image in captions:
-                new = self._written(one, captions[one.image], of_set.get(one.image, ()))
-                self.kept.put([new] if new != one else ())
+        made = {
+            one: self._written(one, captions[one.image], of_set.get(one.image, ()))
+            for one in found
+            if one.state == "proposed" and one.image in captions
+        }
+        self.kept.put(new for one, new in made.items() if new != one)
 
     def _written(self, one: Proposal, captions: Sequence[Proposed], of_set: Sequence[Flag] = ()) -> Proposal:
         """A proposal with its captions and flags."""

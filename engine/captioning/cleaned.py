@@ -67,9 +67,10 @@ _PICTURE = r"(?:image|picture|photo|photograph|scene|shot|illustration|drawing|p
 _PREFACE = re.compile(
     rf"^(?:in (?:this|the) {_PICTURE},?\s*(?:we (?:can )?see\s+|there (?:is|are)\s+)?|"
     rf"(?:this|the) (?:[\w-]+ ){{0,3}}{_PICTURE} (?:clearly |also )?(?:is of|is showing|shows?|depicts?|features?|captures?|presents?|displays?|"
-    rf"portrays?|illustrates?|contains?|showcases?)\s+|this is (?=an? )|we (?:can )?see |there (?:is|are) |it (?:shows|depicts) )",
+    rf"portrays?|illustrates?|contains?|showcases?)\s+|(?:this|the) {_PICTURE} is (?=an? )|this is (?=an? )|we (?:can )?see |there (?:is|are) |it (?:shows|depicts) )",
     re.IGNORECASE,
 )
+_IN_IT = re.compile(rf"\s+(?:in|of) (?:this|the) {_PICTURE}(?= (?:is|are|has|wears|shows|stands|sits)\b|[,.]|$)", re.IGNORECASE)
 _ARAFED = re.compile(r"\baraf+e?d?(?:s|d|ful)?\s+", re.IGNORECASE)
 """A word that BLIP's large model writes and that means nothing."""
 _REFUSAL = re.compile(
@@ -77,9 +78,11 @@ _REFUSAL = re.compile(
     r"as an ai\b|(?:can(?:not|'t)|unable to) (?:assist|help|identify|describe|provide|view|see|process)|against (?:my|the) (?:policy|guidelines)|"
     r"no image (?:was|is|has been)|(?:content|safety) policy)"
 )
-_COURTESY = re.compile(
-    r"(?i)\b(?:let me know|would you like|feel free|hope this helps|if you (?:need|want|would)|i can (?:also )?(?:help|provide))\b"
+_ASIDE = re.compile(
+    r"(?i)\b(?:let me know|would you like|feel free|hope this helps|if you (?:need|want|would)|i can (?:also )?(?:help|provide)|as requested|"
+    r"i(?:'ve| have)? (?:avoided|omitted|left out|focused))\b|^\W?note\b|^the (?:overall )?(?:mood|atmosphere|vibe|feel|tone|composition|style)\b"
 )
+"""A sentence to whoever asked, or on the mood of it all."""
 _CHAT = re.compile(
     r"(?i)\b(?:please (?:provide|upload|share)|here are (?:some|a few|several|two|three)|option \d|your request)\b"
 )
@@ -110,10 +113,10 @@ def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     text, looped = _without_loops(text)
     if looped:
         flags.append(Flag("loop", (looped,)))
-    text = " ".join(part for part in _SENTENCE.split(text) if not _COURTESY.search(part))
+    text = " ".join(part for part in _SENTENCE.split(text) if not _ASIDE.search(part))
     if chat := _CHAT.search(text):
         flags.append(Flag("unclear", (chat.group(),)))
-    text = _ARAFED.sub("", text)
+    text = _IN_IT.sub("", _ARAFED.sub("", text))
     text = _capital(_PREFACE.sub("", text, count=1), text) if writes == "sentences" else text
     if not any(char.isalnum() for char in text):
         return "", (*flags, Flag("empty"))

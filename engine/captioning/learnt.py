@@ -85,7 +85,7 @@ _GONE = "§hair"
 """Stands for hair of which all that was said is left out."""
 _ONE = rf"(?:(?:an?|her|his|their|the)\s+)?(?:(?:{_DESCRIBED}[,\s]+(?:and\s+)?){{1,5}}{_FEATURE}|{_ALONE}|{_GONE})\b(?!\s+(?:closed|open|shut|wide))"
 _WITH = re.compile(
-    rf"(?P<before>,)?\s+(?P<how>with|having|featuring|sporting|has|who has)\s+{_ONE}(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+){_ONE})*"
+    rf"\s(?P<how>with|having|featuring|sporting|has|who has)\s+{_ONE}(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+){_ONE})*"
     rf"(?P<more>\s*,?\s+and\s+(?:(?P<thing>an?\s|the\s|her\s|his\s|their\s))?)?",
     re.IGNORECASE,
 )
@@ -94,7 +94,21 @@ _AND = re.compile(
     re.IGNORECASE,
 )
 _LEFT = re.compile(rf"\b{_ONE}", re.IGNORECASE)
+_ARE = re.compile(rf"\b{_FEATURE}\s+(?:is|are)\s+{_DESCRIBED}\b", re.IGNORECASE)
+_WHOSE = r"(?:her|his|their|the\s+\w+['’]s)"
+_SAYS_ONLY = re.compile(
+    rf"(?:(?:and\s+|while\s+)?{_WHOSE}\s+(?:hair|{_FEATURE})\s+(?:is|are)\s+(?:{_DESCRIBED}\b[,\s]*(?:and\s+(?!{_WHOSE}))?)+)+\W*",
+    re.IGNORECASE,
+)
+"""A sentence on features alone: `Her hair is blonde and her eyes are blue.`"""
+_AGE = re.compile(
+    r",?\s*(?:(?:who\s+)?(?:appear(?:s|ing)|look(?:s|ing)|is)\s+(?:to\s+be\s+)?)?in\s+(?:her|his|their)\s+(?:(?:early|mid|late)[\s-]+)?"
+    r"(?:\d0s|teens|twenties|thirties|forties|fifties|sixties|seventies)\b,?",
+    re.IGNORECASE,
+)
 _HAIR = re.compile(rf"\b((?:{_DESCRIBED}[,\s]+(?:and\s+)?){{1,5}})hair\b", re.IGNORECASE)
+OWN = re.compile(_DESCRIBED, re.IGNORECASE)
+"""Before the noun for a thing: what it says of the thing stays the same."""
 TRAITS = re.compile(
     r"(?i)(?:young|younger|old|older|elderly|middle-aged|teenaged?|blonde?|brunette|redhead(?:ed)?|\w+-haired|\w+-eyed|\w+-skinned|"
     r"bearded|bald|slim|slender|tall|petite|muscular|curvy|beautiful|attractive|pretty|handsome|gorgeous|stunning|lovely|pale|tanned|"
@@ -112,7 +126,8 @@ _IN_STYLE = re.compile(
     re.IGNORECASE,
 )
 _STYLE_LEAD = re.compile(
-    rf"^(?:(?:an?|the)\s+)?(?:[\w-]+,?\s+){{0,4}}?{_MEDIA}(?:[\s-]style)?(?:\s+(?:{_MEDIA}))*\s+(?:of|showing|depicting)\s+",
+    rf"^(?:(?:an?|the)\s+)?(?:[\w-]+,?\s+){{0,4}}?{_MEDIA}(?:[\s-]style)?(?:\s+(?:{_MEDIA}))*,?\s+"
+    r"(?:of|shows|showing|depicts|depicting|features|featuring)\s+",
     re.IGNORECASE,
 )
 _STYLE_WORD = re.compile(
@@ -125,13 +140,15 @@ _STYLE_WORD = re.compile(
 def without_features(text: str, constant: Iterable[str] = ()) -> str:
     """The text without what is always learnt of a person, and without the words for hair in `constant`."""
     gone = {word.lower() for word in constant}
-    text = _HAIR.sub(lambda match: _hair(match, gone), text)
+    if _SAYS_ONLY.fullmatch(text):
+        return ""
+    text = _HAIR.sub(lambda match: _hair(match, gone), _AGE.sub("", text))
     return _tidy(_AND.sub("", _WITH.sub(_rest, text)).replace(_GONE, "hair"))
 
 
 def features(text: str) -> tuple[str, ...]:
     """What a text still names of it; of hair nothing, since one text does not show whether it varies."""
-    return tuple(match.group().strip() for match in _LEFT.finditer(text))
+    return tuple(match.group().strip() for pattern in (_LEFT, _ARE) for match in pattern.finditer(text))
 
 
 def hair_words(text: str) -> set[str]:
@@ -148,7 +165,7 @@ def constant_hair(texts: Iterable[str]) -> frozenset[str]:
 
 def without_style(text: str) -> str:
     """The text without an introduction such as `a watercolour painting of`, and without `in the style of`."""
-    return _tidy(_IN_STYLE.sub("", _STYLE_LEAD.sub("", text)))
+    return _tidy(_STYLE_LEAD.sub("", _IN_STYLE.sub("", text)))
 
 
 def style_words(text: str) -> tuple[str, ...]:

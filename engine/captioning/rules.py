@@ -21,10 +21,11 @@ _PEOPLE = (
     r"actress|actor|character)"
 )
 _LEAD = re.compile(
-    r"^(?:an?|the)\s+((?:[\w-]+\s+){0,3}?(?:photo|photograph|picture|image|portrait|close-up|closeup|headshot|selfie|shot|view))\s+of\s+",
+    r"^(?:(?:an?|the)\s+)?((?:[\w-]+\s+){0,3}?(?:photo|photograph|picture|image|portrait|close-up|closeup|headshot|selfie|shot|view))\s+of\s+",
     re.IGNORECASE,
 )
-_PLAIN_LEAD = re.compile(r"(?i)(?:photo|photograph|picture|image)")
+_PLAIN_LEAD = re.compile(r"(?i)\s*\b(?:photo|photograph|picture|image|shot)$")
+_QUOTED = re.compile(r"[\"'“(\[]([\w -]{1,80})[\"'”)\]]")
 _IS = re.compile(r"\b(?:appears?|seems?)\s+to\s+be\b", re.IGNORECASE)
 _GUESS = re.compile(
     r"(?i)\b(?:possibly|perhaps|probably|maybe|presumably|likely|might be|may be|could be|appears?|seems?|suggest(?:s|ing))\b"
@@ -176,24 +177,28 @@ def _named(text: str, wish: Wish) -> str:
         return text
     if wish.subject == "style":
         return f"{wish.named}, {_lower(text)}" if not text.startswith(wish.named) else text
+    text = _QUOTED.sub(lambda match: match[1] if match[1].lower() == wish.named.lower() else match.group(), text)
     kind = ""
     if lead := _LEAD.match(text):
-        kind = "" if _PLAIN_LEAD.fullmatch(lead[1]) else lead[1]
+        kind = _lower(_PLAIN_LEAD.sub("", lead[1]))
         text = text[lead.end() :]
     nouns = "|".join(filter(None, (re.escape(wish.class_word), _PEOPLE if wish.subject != "thing" else "")))
     called = f"(?:{re.escape(wish.trigger)}\\b)" if wish.trigger else "(?!)"
     phrase = re.compile(
-        rf"^(?:{called}(?:,?\s+{re.escape(wish.class_word)}\b)?|(?:an?|the|this|one)\s+((?:(?!(?:of|with|in|on|and|at)\b)[\w-]+,?\s+){{0,4}}?)"
+        rf"^(?:{called}(?:,?\s+{re.escape(wish.class_word)}\b)?|(?:(?:an?|the|this|one)\s+)?((?:(?!(?:of|with|in|on|and|at|an?|the)\b)[\w-]+,?\s+){{0,4}}?)"
         rf"(?:{nouns or '(?!)'})\b|{'it' if wish.subject == 'thing' else '(?:s?he|they)'}\b)",
         re.IGNORECASE,
     )
     found = phrase.match(text)
     if found:
         adjectives = [word.strip(",") for word in (found[1] or "").split()]
-        varies = " ".join(word for word in adjectives if not learnt.TRAITS.fullmatch(word) or wish.subject == "thing")
-        rest = text[found.end() :]
+        same = learnt.OWN if wish.subject == "thing" else learnt.TRAITS
+        varies = " ".join(word for word in adjectives if not same.fullmatch(word) and word.lower() != wish.trigger.lower())
+        rest = text[found.end() :].removeprefix(":")
         more = [part for part in (kind, varies) if part]
-        return ", ".join((wish.named, *more)) + (f", {rest.lstrip(' ,')}" if more and rest.strip(" .") else rest)
+        if more and (rest := rest.lstrip(" ,")):
+            rest = rest if rest[0] in ".;!?" else f", {rest}"
+        return ", ".join((wish.named, *more)) + rest
     return ", ".join(filter(None, (wish.named, kind, _lower(text)))) if not text.startswith(wish.named) else text
 
 

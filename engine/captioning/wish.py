@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
 from loratui.engine import families
 from loratui.engine.captioning.captioners import Captioner, Writes
+from loratui.engine.dataset.contents import DatasetScan
 from loratui.engine.families.spec import Board
 from loratui.presets.schema import Settings
 
@@ -56,6 +57,11 @@ class Wish:
             hint=" ".join(hint.split()),
             variants=variants,
         )
+
+    def within(self, scan: DatasetScan) -> dict[str, Wish]:
+        """The wish of each image by its relative path: where there are several `N_token class` folders, with the words of its own."""
+        words = {image.relative: scan.own_words(image) for image in scan.images}
+        return {name: replace(self, trigger=own[0], class_word=own[1]) if own else self for name, own in words.items()}
 
     @property
     def lengths(self) -> tuple[Length, ...]:

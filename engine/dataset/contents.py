@@ -143,6 +143,13 @@ class DatasetScan:
         """Whether more than one subject is taught."""
         return len({concept.name for concept in self.concepts if not concept.regularisation}) > 1
 
+    def own_words(self, image: ImageEntry) -> tuple[str, str] | None:
+        """Trigger and class word of an image's own folder, if there are several `N_token class` folders."""
+        if not self.several_concepts or image.folder_repeats is None:
+            return None
+        trigger, _, class_word = image.concept.partition(" ")
+        return trigger, class_word.strip()
+
     def words_by_folder(self, dataset: Dataset) -> dict[str, str]:
         """Settings by dotted key that the name of the only `N_token class` folder gives, where no trigger was given."""
         subjects = {concept.name for concept in self.concepts if not concept.regularisation}

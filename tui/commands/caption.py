@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--url", help="endpoint: address of the server, such as http://localhost:11434/v1")
     parser.add_argument("--model", metavar="NAME", help="endpoint: model, as the server calls it")
+    parser.add_argument("--timeout", metavar="S", type=float, help="endpoint: seconds to wait for an answer (default: 180)")
     parser.add_argument("--yes", action="store_true", help="download, and send images to a server, without asking")
     parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr")
     common.add_output_arguments(parser)
@@ -94,10 +95,9 @@ def run(args: argparse.Namespace) -> int:
         folder=_files(args, row, options, home, out),
         options=options,
     )
-    images = [image for image in found.images if not image.regularisation]
     shown = _Lines(out)
     try:
-        outcome = asking.ask(images, again=args.again, progress=shown.show)
+        outcome = asking.ask_folder(found, again=args.again, progress=shown.show)
     except KeyboardInterrupt:
         shown.end()
         say(out, "Stopped. What was proposed is kept; the same command continues.")
@@ -108,10 +108,12 @@ def run(args: argparse.Namespace) -> int:
         accepted = accept(found, outcome.proposals, asking.kept, replace=args.replace)
     code = _exit_code(outcome)
     if args.json:
-        common.print_json({**_as_json(args, asking, outcome, accepted), "images": len(images), "exit_code": int(code)})
+        common.print_json({**_as_json(args, asking, outcome, accepted), "exit_code": int(code)})
     else:
         for line in _as_text(outcome, accepted, accepting=args.accept):
             say(sys.stdout, clean(line, 4000))
+        if outcome.error:
+            raise outcome.error
     return int(code)
 
 
@@ -128,9 +130,11 @@ def _options(args: argparse.Namespace, row: Captioner) -> dict[str, Any]:
     if row.leaves:
         from loratui.engine.captioning import endpoint
 
-        return dict(zip(("url", "model"), endpoint.checked(args.url or "", args.model or ""), strict=True))
-    if args.url or args.model:
-        raise UsageError("--url and --model belong to --with endpoint.", "Leave them out, or choose endpoint.")
+        url, model = endpoint.checked(args.url or "", args.model or "")
+        wait = {"timeout_s": args.timeout} if args.timeout and args.timeout > 0 else {}
+        return {"url": url, "model": model, **wait}
+    if args.url or args.model or args.timeout:
+        raise UsageError("--url, --model and --timeout belong to --with endpoint.", "Leave them out, or choose endpoint.")
     memory = {"memory": args.memory} if args.memory else {}
     if args.threshold is None:
         return memory
@@ -201,14 +205,14 @@ def _exit_code(outcome: Outcome) -> ExitCode:
 
 
 def _as_json(args: argparse.Namespace, asking: Any, outcome: Outcome, accepted: Accepted) -> dict[str, Any]:
-    left_out = ("captioner", "wish")
     return {
         "folder": str(args.dataset),
         "captioner": asking.name,
         "wish": asking.wish.digest,
+        "images": len(outcome.proposals) + len(outcome.failed),
         "asked": outcome.asked,
         "proposals": [
-            {**{key: value for key, value in one.to_json().items() if key not in left_out}, "file": file}
+            {**{key: value for key, value in one.to_json().items() if key != "captioner"}, "file": file}
             for file, one in outcome.proposals.items()
         ],
         "failed": [{"file": one.file, "message": one.message, "remedy": one.remedy} for one in outcome.failed],
@@ -231,7 +235,6 @@ def _as_text(outcome: Outcome, accepted: Accepted, *, accepting: bool) -> Iterat
     for failed in outcome.failed:
         yield f"{failed.file}: no caption. {failed.message} {failed.remedy}"
     if outcome.error:
-        yield f"{outcome.error.message.rstrip('.')}. {outcome.error.remedy} What was proposed is kept."
         return
     for id in OF_SET:
         counts = Counter(

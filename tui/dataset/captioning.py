@@ -239,7 +239,6 @@ def ask(
             folder=folder,
             options=order.options,
         )
-        images = [edits.names[name] for name in order.images if name in edits.names]
         told = 0.0
 
         def progress(now: Progress) -> None:
@@ -251,7 +250,9 @@ def ask(
             words = f"{order.named}: {text.number(now.done)} of {text.count(now.total, 'image')}{how}"
             tell(CaptionerWent(words, by_image(kept, edits.scan.images)))
 
-        outcome = asking.ask(images, again=order.again, progress=progress, cancelled=cancelled)
+        outcome = asking.ask_folder(
+            edits.scan, only=frozenset(order.images), again=order.again, progress=progress, cancelled=cancelled
+        )
         by = by_image(kept, edits.scan.images)
     except LoratuiError as error:
         return CaptionerEnded(edits.root, by, str(error), problem=True)

@@ -80,10 +80,7 @@ class Case:
         return self._words_of(image)[1]
 
     def _words_of(self, image: ImageEntry) -> tuple[str, str]:
-        if self.scan.several_concepts and image.folder_repeats is not None:
-            trigger, _, class_word = image.concept.partition(" ")
-            return trigger, class_word.strip()
-        return self.trigger, self.settings.dataset.class_word.strip()
+        return self.scan.own_words(image) or (self.trigger, self.settings.dataset.class_word.strip())
 
     @cached_property
     def style(self) -> caption_words.Style:

@@ -41,9 +41,19 @@ def proposed(text: str, wanted: Wish | None = None, **more: object) -> Proposed:
         ("Anafox stands in a kitchen.", "anafox woman stands in a kitchen"),
         ("A man with a beard, green eyes and a black suit sits.", "anafox woman with a black suit sits"),
         ("She has freckles and is wearing a coat.", "anafox woman is wearing a coat"),
-        ("A portrait photo of a woman with her eyes closed", "anafox woman, portrait photo, with her eyes closed"),
+        ("A portrait photo of a woman with her eyes closed", "anafox woman, portrait, with her eyes closed"),
         ("A dog on a sofa.", "anafox woman, a dog on a sofa"),
         ("there is a araffed woman sitting on a couch", "anafox woman sitting on a couch"),
+        (
+            "The image is a portrait of a woman. She is wearing a dress. The overall mood of the image is serene.",
+            "anafox woman, portrait. She is wearing a dress",
+        ),
+        ("Photograph of a young woman with fair skin, wearing a red dress.", "anafox woman, wearing a red dress"),
+        ("A medium-shot photograph of a smiling woman on a bench.", "anafox woman, medium-shot, smiling, on a bench"),
+        ("The woman in the photo is wearing a sweater.", "anafox woman is wearing a sweater"),
+        ("A woman stands outdoors. The woman's hair is blonde and her eyes are blue.", "anafox woman stands outdoors"),
+        ("A woman, appearing to be in her 30s, stands by a window.", "anafox woman stands by a window"),
+        ('"anafox woman" in a coat.\n\nNote: I avoided facial features.', "anafox woman in a coat"),
         ('**Caption:** "A woman on a beach."', "anafox woman on a beach"),
         ("Sure! Here's a caption:\n\n> A **woman** on a beach.\n\nLet me know if you need more!", "anafox woman on a beach"),
         ("<think>A person?</think>A woman on a beach.", "anafox woman on a beach"),
@@ -101,6 +111,8 @@ def test_hair_is_left_out_only_where_it_never_varies() -> None:
         ("A watercolor painting of a cat on a roof in an impressionist style.", "anafox, a cat on a roof"),
         ("An anime-style illustration of a girl with red hair.", "anafox, a girl with red hair"),
         ("A cat, drawn in the style of Studio Ghibli, sits.", "anafox, a cat, sits"),
+        ("This image is a digital illustration in a flat, minimalist style, depicting a fox.", "anafox, a fox"),
+        ("A black and white ink drawing shows a ship in a storm.", "anafox, a ship in a storm"),
     ],
 )
 def test_a_style_names_the_content_only(answer: str, caption: str) -> None:
@@ -109,7 +121,7 @@ def test_a_style_names_the_content_only(answer: str, caption: str) -> None:
 
 def test_a_thing_is_called_by_its_words() -> None:
     wanted = wish("thing", class_word="backpack")
-    assert proposed("A green backpack on a bench.", wanted).text == "anafox backpack, green, on a bench"
+    assert proposed("A green backpack on a bench.", wanted).text == "anafox backpack on a bench"
 
 
 def test_tags_of_a_tagger_become_those_of_the_base() -> None:

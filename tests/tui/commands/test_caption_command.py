@@ -57,7 +57,7 @@ def test_captions_are_proposed_and_written_once_accepted(folder: Path, capsys: p
         *("folder", "captioner", "wish", "images", "asked", "proposals", "failed", "accepted", "captions_before", "cancelled"),
         *("reason", "remedy", "exit_code"),
     }
-    assert set(first["proposals"][0]) == {"image", "file", "text", "raw", "flags", "variants", "at", "state"}
+    assert set(first["proposals"][0]) == {"image", "file", "wish", "text", "raw", "flags", "variants", "at", "state"}
 
 
 def test_captions_of_no_use_are_not_written_and_the_exit_code_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +84,25 @@ def test_images_leave_the_machine_only_after_a_yes(
     assert cli.main(words) == 2
     assert asked == ["Send the images there?"]
     assert not (folder.parent / "home").exists()
+
+
+def test_each_folder_of_several_has_its_own_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate(("10_anna woman", "10_ben man")):
+        (folder / name).mkdir()
+        (folder / f"{number:02d}.png").rename(folder / name / "a.png")
+    (folder / "02.png").unlink()
+    with chat_server(lambda _: said("A woman on a beach.")) as chat:
+        code, result = told(capsys, str(folder), *WORDS, "--url", chat.url)
+    assert [one["text"] for one in result["proposals"]] == ["anna woman on a beach", "ben man on a beach"]
+    assert (code, result["images"], len({one["wish"] for one in result["proposals"]})) == (0, 2, 2)
+
+
+def test_an_error_is_told_as_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with chat_server(lambda number: at_noon(number) if number < 2 else broken(401)) as chat:
+        assert cli.main(["caption", str(folder), *WORDS, "--url", chat.url, "--timeout", "9"]) == 69
+    shown = capsys.readouterr()
+    assert "01.png: anafox woman in street 1" in shown.out
+    assert shown.err.startswith("error: m on 127.0.0.1: HTTP 401")
 
 
 @pytest.mark.parametrize(
