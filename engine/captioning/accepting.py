@@ -37,8 +37,12 @@ def accept(scan: DatasetScan, proposals: Mapping[str, Proposal], kept: Proposals
     Raises `DatasetError` and `DiskError`; nothing is written then.
     """
     images = {image.relative: image for image in scan.images}
-    useful = {name: one for name, one in proposals.items() if is_useful(one) and one.state == "proposed"}
-    chosen = {name: one for name, one in useful.items() if replace or images[name].caption is None}
+    useful = {name: one for name, one in proposals.items() if is_useful(one) and one.state != "dismissed"}
+    chosen = {
+        name: one
+        for name, one in useful.items()
+        if images[name].caption is None or (replace and one.state == "proposed")  # one that was accepted may be edited since
+    }
     captioned = len(useful) - len(chosen)
     if not chosen:
         return Accepted(captioned=captioned)
