@@ -207,7 +207,8 @@ WRITES = {
     ("engine/machine/volume.py", "os.link"): "tries what a file system can do, with files that are gone on return",
     ("engine/machine/volume.py", ".rename"): "the same",
     ("engine/training/live/worker.py", ".write_text"): "tells the kernel which process to end first",
-    ("tui/commands/check.py", "tempfile.TemporaryDirectory"): "a zip is looked at and forgotten",
+    ("engine/importing/result.py", "tempfile.TemporaryDirectory"): "a zip or a list of folders is counted and forgotten",
+    ("tui/commands/check.py", "tempfile.TemporaryDirectory"): "the same",
     ("tui/commands/upload.py", "tempfile.TemporaryDirectory"): "a model card and its images, until they are uploaded",
     ("tui/validation/upload_screen.py", "tempfile.TemporaryDirectory"): "the same",
     (

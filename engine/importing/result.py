@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.cleaning import clean
+from loratui.engine.dataset import folder_lists, gathered
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import LoratuiError
-from loratui.engine.importing import tools
+from loratui.engine.importing import files, tools
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.reading import Kind, Said
 from loratui.engine.importing.steps import StepCounts, settle
 from loratui.engine.planning.family_rules import misfits
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.words import number
+from loratui.engine.untrusted import Unreadable
+from loratui.engine.words import count, number
 from loratui.presets.schema import Settings, get, to_table
+
+_LISTS = ("concept_file_name", "data_backend_config", "dataset_config")
+"""Settings that name a list of folders."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Imported:
 
 
 def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0, family: str = "") -> Imported:
-    """Reads a file or folder of another trainer. `dataset` is the folder of images here, in place of the one that the file
-    names; `images` their number, where there is no folder.
+    """Reads a file or folder of another trainer. `dataset` is the folder of images here, a zip or a list of folders, in place of
+    the one that the file names; `images` their number, where there is no folder.
 
     Raises `UsageError` for what is no such file, `DatasetError` for a folder that was asked for and has no images.
     """
@@ -65,8 +71,10 @@ def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0,
         )
     recipe, said, notes = _recipe(said, dataset)
     folder = dataset or _folder(recipe)
-    scanned = None if images else _scanned(folder, asked=dataset is not None)
-    recipe, steps = settle(recipe, amount, scanned, images)
+    notes += _of_folders(found) if dataset is None else ()
+    with tempfile.TemporaryDirectory(prefix="loratui-import-") as place:
+        scanned = None if images else _scanned(folder, Path(place), asked=dataset is not None)
+        recipe, steps = settle(recipe, amount, scanned, images)
     said = tuple(_with_warmup(said, amount, recipe, steps))
     return Imported(found.path, reading.tool, recipe, said, steps, (*reading.lost, *notes))
 
@@ -107,11 +115,25 @@ def _folder(recipe: Recipe) -> Path | None:
         return None
 
 
-def _scanned(folder: Path | None, *, asked: bool) -> Any:
+def _of_folders(found: tools.Found) -> Iterator[str]:
+    """What to say of a file that lists several folders: the recipe names one of them."""
+    flat = files.flatten(found.table)
+    named = (value for key, value in flat.items() if key.rpartition(".")[2] in _LISTS and isinstance(value, str))
+    beside = [found.path.parent / Path(name.replace("\\", "/")).name for name in named]
+    for path in (found.path, *beside):
+        try:
+            listed = folder_lists.read(path) if folder_lists.is_list(path) else None
+        except Unreadable:
+            continue
+        if listed and len(listed.sources) > 1:
+            yield f"{path.name} lists {count(len(listed.sources), 'folder')}, of which the recipe names one: --dataset {path} takes all."
+
+
+def _scanned(folder: Path | None, place: Path, *, asked: bool) -> Any:
     if folder is None:
         return None
     try:
-        return scan(folder)
+        return scan(gathered.opened(folder, place))
     except LoratuiError:
         if asked:
             raise

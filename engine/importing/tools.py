@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.cleaning import clean
+from loratui.engine.dataset import folder_lists
 from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.importing import (
     ai_toolkit,
@@ -143,6 +144,11 @@ def _in_folder(folder: Path) -> Found:
 
 
 def _unknown(path: Path, table: Any) -> UsageError:
+    if folder_lists.is_list(path):
+        shown = clean(path)
+        return UsageError(
+            f"{shown}: this lists folders of images and has no settings.", f"Give it as the folder: loratui check {shown}"
+        )
     if isinstance(table, dict) and {"format", "preset"} <= table.keys():
         return UsageError(clean(f"{path}: this is a recipe of loratui already."), f"Train it: loratui train {path.name}")
     if isinstance(table, dict) and {"model", "adapter"} <= table.keys():

@@ -15,7 +15,8 @@ from loratui.engine.dataset import folder_lists, gathered
 from loratui.engine.dataset.caption_store import save
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import DatasetScan, scan
-from loratui.engine.errors import DatasetError, LoratuiError
+from loratui.engine.errors import DatasetError, LoratuiError, UsageError
+from loratui.engine.importing.result import import_settings
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe
 from loratui.presets import load_preset
@@ -333,6 +334,24 @@ def test_a_list_is_trained_on_and_checked_in_place_of_a_folder(photos: Path, cap
     table = json.loads(capsys.readouterr().out)
     assert (table["images"], table["captioned"]) == (2, 2)
     assert "gathered" in [finding["id"] for finding in table["findings"]]
+
+
+def test_an_import_says_how_to_take_all_folders_and_counts_them(photos: Path) -> None:
+    rows = [concept("a", photos / "photos", balancing=3.0), concept("b", photos / "hats")]
+    path = listed(photos, {"training_method": "LORA", "model_type": "FLUX_DEV_1", "concepts": rows}, "config.json")
+    alone = import_settings(path)
+    assert alone.notes[-1] == f"config.json lists 2 folders, of which the recipe names one: --dataset {path} takes all."
+    both = import_settings(path, dataset=path)
+    assert both.recipe is not None
+    assert both.recipe.settings.dataset.path == str(path)
+    assert not any("lists 2 folders" in note for note in both.notes)
+    assert alone.steps.theirs != both.steps.theirs
+    with pytest.raises(UsageError, match="lists folders of images and has no settings"):
+        import_settings(listed(photos, rows, "list.json"))
+    named = listed(
+        photos, {"training_method": "LORA", "model_type": "FLUX_DEV_1", "concept_file_name": "x/list.json"}, "c.json"
+    )
+    assert "list.json lists 2 folders" in import_settings(named).notes[-1]
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}', "[]", "[1]", '[{"path": "x"}]', "nonsense", '{"concepts": 3}', "[" * 99])
