@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from loratui.engine.captioning import endpoint, fetching, memory
 from loratui.engine.captioning.captioners import CAPTIONERS, Captioner
+from loratui.engine.captioning.wish import MOST_VARIANTS
 from loratui.engine.errors import UsageError
 from loratui.engine.machine import web
 from loratui.tui import text
@@ -50,6 +51,7 @@ class CaptionerScreen(ModalScreen[Order | None]):
             yield OptionList(*[Option(self._row(row)) for row in CAPTIONERS.values()], markup=False)
             yield Line(id="captioner-about")
             yield Field("hint", "Hint", "", last.hint if last else "", quiet=True, placeholder="what it should know or name")
+            yield Field("variants", "Captions each", "", str(last.variants if last else 1), quiet=True, numeric=True)
             yield Field("url", "Address", "", str(options.get("url", "")), quiet=True, placeholder="http://localhost:11434/v1")
             yield Field("model", "Model", "", str(options.get("model", "")), quiet=True, placeholder="as the server calls it")
             yield Line(
@@ -77,7 +79,7 @@ class CaptionerScreen(ModalScreen[Order | None]):
     def on_option_list_option_highlighted(self) -> None:
         row = self._captioner
         for field in self.query(Field):
-            field.display = row.leaves if field.key in ("url", "model") else row.instructed
+            field.display = {"hint": row.instructed, "variants": row.writes == "sentences"}.get(field.key, row.leaves)
         self._say(plain(" ".join(_about(row)), "$muted"))
 
     def on_option_list_option_selected(self) -> None:
@@ -104,8 +106,9 @@ class CaptionerScreen(ModalScreen[Order | None]):
     def _ask(self) -> None:
         row, typed = self._captioner, {field.key: field.text.strip() for field in self.query(Field)}
         options: dict[str, Any] = {key: typed[key] for key in ("url", "model")} if row.leaves else {}
-        order = Order(row, self._images, typed["hint"] if row.instructed else "", options, self._again)
         try:
+            hint = typed["hint"] if row.instructed else ""
+            order = Order(row, self._images, hint, options, _number(typed["variants"]), self._again)
             question = self._question(order)
         except UsageError as error:
             self._say(plain(error.message, "$error"))
@@ -132,6 +135,12 @@ class CaptionerScreen(ModalScreen[Order | None]):
         if self._here[row.id]:
             return None
         return f"Download {row.title}?", f"{fetching.offer(row)}\nIt comes from the Hugging Face hub, once.", "download it"
+
+
+def _number(typed: str) -> int:
+    if typed not in map(str, range(1, MOST_VARIANTS + 1)):
+        raise UsageError(f"{typed}: an image has 1 to {MOST_VARIANTS} captions, of different lengths.", "Type 1, 2 or 3.")
+    return int(typed)
 
 
 def _about(row: Captioner) -> Iterator[str]:

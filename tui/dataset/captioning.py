@@ -40,6 +40,8 @@ class Order:
     images: tuple[str, ...]
     hint: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    variants: int = 1
+    """Captions of each image, of different lengths."""
     again: bool = False
     """Whether images that it has answered are asked for again."""
 
@@ -233,7 +235,7 @@ def ask(
         kept = Proposals(home, edits.root)
         asking = Asking(
             captioner=order.captioner,
-            wish=Wish.of(settings, hint=order.hint),
+            wish=Wish.of(settings, hint=order.hint, variants=order.variants),
             kept=kept,
             counter=token_counter(settings),
             folder=folder,

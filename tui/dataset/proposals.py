@@ -57,17 +57,18 @@ def candidates(proposals: Sequence[Proposal]) -> list[Candidate]:
         for at, text in enumerate((one.text, *one.variants)):
             found.setdefault((one.captioner, text), Candidate(one, text, at > 0))
         if one.variants:
-            found.setdefault((one.captioner, _all_lengths(one)), Candidate(one, _all_lengths(one), True, True))
+            found.setdefault((one.captioner, all_lengths(one)), Candidate(one, all_lengths(one), True, True))
     return list(found.values())
 
 
-def _all_lengths(one: Proposal) -> str:
+def all_lengths(one: Proposal) -> str:
+    """A caption a line."""
     return "\n".join((one.text, *one.variants))
 
 
 def is_taken(caption: str, proposals: Sequence[Proposal]) -> bool:
     """Whether the caption is one of the proposals."""
-    return bool(caption) and any(caption in (one.text, *one.variants, _all_lengths(one)) for one in proposals)
+    return bool(caption) and any(caption in (one.text, *one.variants, all_lengths(one)) for one in proposals)
 
 
 def is_open(caption: str, proposals: Sequence[Proposal]) -> bool:

@@ -19,7 +19,7 @@ from loratui.tui import text
 from loratui.tui.dataset.captioning import Captioning, Order
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
-from loratui.tui.dataset.proposals import WHICH, By, Candidate, Which, candidates, is_open, names_of, to_take
+from loratui.tui.dataset.proposals import WHICH, By, Candidate, Which, all_lengths, candidates, is_open, names_of, to_take
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.image_view import ImageView
@@ -276,8 +276,11 @@ class ProposalsScreen(DatasetPart, LargeImage):
     @work(thread=True, exclusive=True, group="accept all", description="take all proposals")
     def _work_out_all(self, names: Sequence[str], captioner: str, by: By, edits: DatasetEdits) -> None:
         found = to_take(names, by, captioner)
-        texts = {name: one.text for name, one in found.items()}
-        after = edits.with_captions(f"{text.count(len(found), 'caption')} by machine", texts)
+        texts = {name: all_lengths(one) for name, one in found.items()}
+        apart = {name for name, one in found.items() if one.variants}
+        after = (edits.with_apart(apart) if apart else edits).with_captions(
+            f"{text.count(len(found), 'caption')} by machine", texts
+        )
         assert after.edited is not None  # worked out here rather than where it is shown
         taken = {name: dataclasses.replace(one, state="accepted") for name, one in found.items()}
         if not get_current_worker().is_cancelled:
@@ -288,11 +291,12 @@ class ProposalsScreen(DatasetPart, LargeImage):
         if message.edits.chosen is not self.edits.chosen or message.edits.scan is not self.edits.scan:
             self.loratui.tell("Something else was changed; nothing was taken. Press the key again.", "warning")
             return
-        same = message.edits is self.edits
-        texts = {name: one.text for name, one in message.taken.items()}
-        count = text.count(len(message.taken), "caption")
-        self.model.choose(message.after if same else self.edits.with_captions(f"{count} by machine", texts))
+        after = message.after
+        if message.edits is not self.edits:  # what the deep check found since then stays
+            after = dataclasses.replace(after, facts=self.edits.facts, damaged=self.edits.damaged)
+        self.model.choose(after)
         self._captioning.become(message.taken)
+        count = text.count(len(message.taken), "caption")
         more = f" {text.count(message.left, 'image')} without one of use." if message.left else ""
         self.loratui.tell(f"{count} taken here.{more} s saves them to their files; u undoes it.")
 

@@ -98,16 +98,16 @@ async def in_the_review(pilot: Pilot[Any]) -> DatasetScreen:
     return step
 
 
-async def order(pilot: Pilot[Any], url: str, hint: str = "") -> None:
+async def order(pilot: Pilot[Any], url: str, hint: str = "", variants: str = "1") -> None:
     """Fills the dialog that is open and goes on."""
     await waits(pilot, lambda: isinstance(pilot.app.screen, CaptionerScreen))
     dialog = pilot.app.screen
     dialog.query_one(OptionList).highlighted = list(CAPTIONERS).index("endpoint")
     for field in dialog.query(Field):
-        field.set({"url": url, "model": "llava", "hint": hint}[field.key])
+        field.set({"url": url, "model": "llava", "hint": hint, "variants": variants}[field.key])
     await pilot.pause()
     dialog.query_one(OptionList).focus()
-    await pilot.press("enter", "enter", "enter", "enter")
+    await pilot.press("enter")
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -183,6 +183,8 @@ async def test_a_server_that_fails_is_told_and_one_elsewhere_is_asked_for_first(
             await pilot.press("n")
             await hides(pilot, "Send 3 images?")
             assert not step.model.captioning.works
+            await order(pilot, chat.url, variants="9")
+            await shows(pilot, "an image has 1 to 3 captions")
             await order(pilot, "no address")
             await shows(pilot, "this is no address of a server")
             await order(pilot, chat.url)
