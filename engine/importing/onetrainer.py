@@ -196,8 +196,8 @@ def _rates(reading: Reading, flows: bool) -> None:
     batch, accumulation = reading.whole("batch_size", 1), reading.whole("gradient_accumulation_steps", 1)
     factor = {"BATCH": batch, "GLOBAL_BATCH": batch, "GRADIENT_ACCUMULATION": accumulation, "BOTH": batch * accumulation,
               "GLOBAL_BOTH": batch * accumulation}.get(scaler, 1) ** 0.5  # fmt: skip
-    if scaler == "NONE":
-        reading.nothing("learning_rate_scaler", "It is off.")
+    if scaler == "NONE" or factor == 1:
+        reading.nothing("learning_rate_scaler", "It is off, or multiplies by 1.")
         if own and own != rate:
             reading.nothing("learning_rate", f"{part}.learning_rate counts for the base's layers.")
         reading.taken("learning_rate", {"optimizer.learning_rate": own or rate})

@@ -105,6 +105,7 @@ def _buckets(recipe: Recipe, scan: DatasetScan | None, plan: Plan) -> Sequence[i
 
 def _warmup(amount: Amount, total: int | None) -> dict[str, Any]:
     """The warm-up as a share of all steps."""
-    if amount.warmup < 1:
-        return {"optimizer.warmup": min(amount.warmup, 0.9)} if amount.warmup else {}
-    return {"optimizer.warmup": min(amount.warmup / total, 0.9)} if total else {}
+    if amount.warmup <= 0:
+        return {}
+    share = amount.warmup if amount.warmup < 1 else amount.warmup / total if total else 0.0
+    return {"optimizer.warmup": min(share, 0.9)} if share else {}

@@ -63,7 +63,7 @@ def test_a_mangled_file_is_read_or_refused_in_words(tmp_path: Path, data: st.Dat
 
 @pytest.mark.long
 @given(data=st.data())
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_many_mangled_files_are(tmp_path: Path, data: st.DataObject) -> None:
     mangle(tmp_path, data)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from loratui.engine.planning.measured import Measurement
     from loratui.presets.schema import Settings
 
+_IMPORTED = Content.assemble(plain("Your own settings", "bold"), "\n", plain("  without a preset", "$muted"))
 _TONE = {True: "$success", False: "$warning"}
 _KEYS_FIRST = (
     "schedule.rule",
@@ -53,9 +55,15 @@ class PresetScreen(StepScreen):
         super().__init__()
         self._found: Found = find_presets()
         self._machine: Accelerator | None = None
+        self._imported = False
+        """Whether the draft has, or had, settings of its own without a preset; they are first in the list."""
 
     def body(self) -> ComposeResult:
+        recipe = self.loratui.draft.recipe
+        self._imported = recipe is not None and (not recipe.preset or "" in self.loratui.draft.others)
         options = [Option(_option(preset)) for preset in self._found.presets]
+        if self._imported:
+            options.insert(0, Option(_IMPORTED))
         with Horizontal(id="preset-body"):
             yield OptionList(*options, id="presets", markup=False)
             with VerticalScroll(id="preset-about", can_focus=False):
@@ -69,7 +77,7 @@ class PresetScreen(StepScreen):
         recipe = self.loratui.draft.recipe
         before = recipe.preset if recipe else ""
         options = self.query_one(OptionList)
-        options.highlighted = names.index(before) if before in names else 0
+        options.highlighted = names.index(before) + self._imported if before in names else 0
         options.focus()
         self.look_at_the_machine()
 
@@ -83,19 +91,26 @@ class PresetScreen(StepScreen):
         self.query_one("#preset-about").scroll_home(animate=False)
 
     def _explain(self) -> None:
-        at = self.query_one(OptionList).highlighted
-        if at is not None:
-            about = _about(self._found.presets[at], self._machine)
-            self.query_one("#preset-text", Line).say(Content("\n").join(list(about)))
+        if preset := self._chosen():
+            about = list(_about(preset, self._machine))
+        else:
+            about = [plain("Settings without a preset", "bold $accent"), plain("Imported, or of a preset that is not on this machine. "
+                     "The next steps show every value.")]  # fmt: skip
+        self.query_one("#preset-text", Line).say(Content("\n").join(about))
+
+    def _chosen(self) -> Preset | None:
+        """The preset that is selected; None for the draft's own settings."""
+        at = (self.query_one(OptionList).highlighted or 0) - self._imported
+        return self._found.presets[at] if at >= 0 else None
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         self.action_next()
 
     def keep(self) -> None:
-        at = self.query_one(OptionList).highlighted
-        if at is not None:
-            self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
+        if self.query_one(OptionList).highlighted is not None:
+            preset = self._chosen()
+            self.loratui.draft = self.loratui.draft.with_preset(preset.name if preset else "")
 
     def action_back(self) -> None:
         """To the runs; without a choice there is no draft to keep."""
@@ -103,6 +118,16 @@ class PresetScreen(StepScreen):
             self.loratui.open("home")
         else:
             super().action_back()
+
+    @work(exclusive=True, group="import", description="import settings")
+    async def action_import_settings(self) -> None:
+        """Settings of another trainer become a draft of their own, which goes on with its base."""
+        from loratui.tui.wizard.drafts import saved_from
+        from loratui.tui.wizard.import_dialog import ImportDialog
+
+        found = await self.app.push_screen_wait(ImportDialog())
+        if found is not None and found.recipe is not None:
+            self.loratui.continue_draft(saved_from(found.recipe, "base"))
 
     def action_next(self) -> None:
         self.keep()
