@@ -22,6 +22,8 @@ from loratui.tui.dataset.advised import still_to_caption
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.quick_fixes import QuickFix, fix_for, is_fixed
 
+_MOST_COUNTED = 50
+"""Captions of one image that are counted while it is looked at; the check counts them all."""
 DECODE_BUDGET_S = 2.0
 """The app checks again at every choice, and what was decoded once stays known: a large set is looked at bit by bit."""
 
@@ -110,13 +112,15 @@ def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter, implies
 
 
 def as_trained(image: ImageEntry, settings: Settings, counter: TokenCounter, *, several_concepts: bool = False) -> Trained:
-    """The caption of one image as the text encoder gets it, with the tags in one of their orders, and what it does not read."""
+    """The caption of one image as the text encoder gets it, with the tags in one of their orders, and what it does not read; of
+    several the first that is cut, else the first."""
     lines = final_lines(image, settings, several_concepts=several_concepts)
-    # The first of the orders that the trainer draws from; without shuffling, the caption itself.
-    caption = caption_choice.texts(lines, settings.dataset, settings.training.seed)[0][0]
+    # The first of the orders that the trainer draws from; without shuffling, the captions themselves.
+    drawn = [own[0] for own in caption_choice.texts(lines, settings.dataset, settings.training.seed)[:_MOST_COUNTED]]
     read_from = caption_choice.readings(lines, settings.dataset, settings.training.seed)
     several = len({text for line in read_from for text in line})
     window = tokens.window(settings)
+    caption = next((text for text in drawn if counter.lost(text, window)), drawn[0])
     cut = counter.lost(caption, window)
     read = caption[: len(caption) - len(cut)] if cut else caption
     return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact, several)

@@ -89,6 +89,9 @@ def test_captions_apart_are_drawn_in_turn_and_saved_in_files_of_their_own(tmp_pa
     edited = start.with_apart({"00.png"}).with_captions("both", {"00.png": "long\nshort", "01.png": "one\ntext"})
     shown = {image.relative: as_trained(image, SETTINGS, token_counter(SETTINGS)) for image in edited.edited.images}
     assert [(shown[name].read, shown[name].of) for name in ("00.png", "01.png")] == [("long", 2), ("one text", 1)]
+    (long,) = (i for i in start.with_apart({"02.png"}).scan.images if i.apart)
+    cut = as_trained(long.with_caption("short\n" + "a tree, " * 60), SETTINGS, token_counter(SETTINGS))
+    assert (cut.read.startswith("a tree"), bool(cut.cut), cut.of) == (True, True, 2)
     again = start.with_json(edited.to_json())
     assert {image.relative for image in again.edited.images if image.apart} == {"00.png"}
     caption_store.save(again.scan, dict(again.chosen.captions))
