@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
+from loratui.engine.dataset import file_kinds
 from loratui.engine.dataset.checks.case import Case, Check, noted, some
 from loratui.engine.dataset.contents import LeftOut
 from loratui.engine.dataset.reader import ORPHAN
@@ -27,7 +28,8 @@ def _left_out(case: Case) -> Iterator[Finding]:
 
 
 def _ignored(case: Case) -> Iterator[Finding]:
-    others = [item for item in case.scan.left_out if not item.image and item.reason != ORPHAN]
+    known = {ORPHAN, *((file_kinds.MASK, file_kinds.MASKS) if any(image.masks for image in case.scan.images) else ())}
+    others = [item for item in case.scan.left_out if not item.image and item.reason not in known]
     reasons = "; ".join(f"{listed(names, 3)}: {reason}" for reason, names in _by_reason(others).items())
     return some("ignored", (item.relative for item in others), reasons=reasons)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from random_bases import run_on
-from small_runs import MakeRun, after_loading, after_step, events, every_step, losses, same, train, weights
+from small_runs import MakeRun, after_loading, after_step, events, every_step, losses, same, train, wait_for, weights
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import read_ledger, read_table, trained_on
@@ -17,6 +17,7 @@ from loratui.engine.errors import DatasetError, ExitCode
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import control
 from loratui.engine.runs.differences import accept, dataset_difference, differences
+from loratui.engine.runs.launcher import launch
 from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.fixed_loss import FixedLoss
 from loratui.engine.training.loss_masks import weights as weights_of
@@ -69,6 +70,8 @@ def test_what_a_mask_leaves_out_has_no_gradient(make_run: MakeRun, images: Path,
             batch = trainer.steps.diffusion_loss.prepare((0, 1, 2), micro_step, 3)
             assert batch.masks is not None
             assert set(batch.masks.unique().tolist()) == {0.0, 2.0}
+            apart = [trainer.steps.diffusion_loss.compute(part) for part in batch.split()]
+            assert torch.allclose(torch.cat(apart), trainer.steps.diffusion_loss.compute(batch))
             target = batch.noisy.target
             outside = (batch.masks == 0)[:, None].expand_as(target)
             others = [torch.where(area, 100 * torch.randn_like(target), target) for area in (outside, ~outside)]
@@ -219,3 +222,28 @@ def test_transparency_weights_the_loss(make_run: MakeRun, images: Path) -> None:
         run, lambda trainer: after_loading(trainer, lambda: seen.append(trainer.steps.diffusion_loss.prepare((0,), 0, 1).masks))
     )  # type: ignore[arg-type]  # with masks there are some
     assert sorted(set(seen[0].flatten().tolist())) == pytest.approx([0.5 / 0.75, 1 / 0.75])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("plan", ["partial", "checkpointing", "swapped"])
+def test_masks_mean_the_same_in_every_memory_plan(make_run: MakeRun, images: Path, plan: str) -> None:
+    add_masks(images)
+    sets = (*SMALL, *BY_FOLDER, "training.precision=auto", "memory.quantise=off")
+    kept, other = make_run(*sets), make_run(*sets, f"memory.plan={plan}")
+    assert train(kept, every_step) == train(other, every_step) == ExitCode.DONE
+    for step, loss in losses(kept).items():
+        assert float.fromhex(losses(other)[step]) == pytest.approx(float.fromhex(loss), rel=1e-4)
+
+
+@pytest.mark.long
+def test_masks_mean_the_same_for_two_processes(make_run: MakeRun, images: Path) -> None:
+    add_masks(images)
+    whole = make_run(*SMALL, *BY_FOLDER, "training.batch_size=1", "training.accumulation=2")
+    run = make_run(*SMALL, *BY_FOLDER, "training.batch_size=1", "training.processes=2", "memory.device=cpu")
+    train(whole, every_step)
+    launch(run)
+    wait_for(run, "run_finished")
+    found = losses(run)
+    assert found
+    for step, loss in found.items():
+        assert float.fromhex(loss) == pytest.approx(float.fromhex(losses(whole)[step]), rel=1e-4)
