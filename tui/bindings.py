@@ -98,7 +98,8 @@ CONTEXTS: dict[str, Context] = {
     ),
     "dataset_captions": Context(
         "All captions",
-        "One change to many captions, shown before it is made. Nothing is written to the files until you save.",
+        "One change to many captions, shown before it is made. Tags with + and − say whose: space on a tag asks for captions with it, "
+        "then for those without. Nothing is written to the files until you save.",
     ),
     "dataset_proposals": Context(
         "Captions by machine",

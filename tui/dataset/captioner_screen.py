@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -44,8 +45,6 @@ class CaptionerScreen(ModalScreen[Order | None]):
 
     def compose(self) -> ComposeResult:
         last, options = self._last, dict(self._last.options if self._last else {})
-        home = services_of(self).home
-        self._here = {id: bool(row.repo) and fetching.find(row, home) is not None for id, row in CAPTIONERS.items()}
         with Vertical(classes="dialog"):
             yield Line(plain(f"Captions for {text.count(len(self._images), 'image')}", "bold"))
             yield OptionList(*[Option(self._row(row)) for row in CAPTIONERS.values()], markup=False)
@@ -58,6 +57,12 @@ class CaptionerScreen(ModalScreen[Order | None]):
                 joined(plain("enter", "bold $accent"), "  ask it      ", plain("esc", "bold $accent"), "  back"),
                 classes="answers",
             )
+
+    @cached_property
+    def _here(self) -> Mapping[str, bool]:
+        """Whether a captioner's files are on this machine."""
+        home = services_of(self).home
+        return {id: bool(row.repo) and fetching.find(row, home) is not None for id, row in CAPTIONERS.items()}
 
     def on_mount(self) -> None:
         options = self.query_one(OptionList)

@@ -64,6 +64,7 @@ class ProposalsRead(Message):
 class CaptionerWent(Message):
     """How far the captioner is."""
 
+    root: Path
     words: str
     by: By | None = None
     """The proposals so far; None where they are as before."""
@@ -116,6 +117,15 @@ class Captioning:
         """Whether a captioner is at work."""
         return bool(self.words)
 
+    def folder(self, root: Path) -> None:
+        """The step is at a folder: a captioner of another one stops, and its proposals are not those of this one."""
+        if self._read_of not in (None, root):
+            self.stop()
+            self.words = ""
+            self._write()
+            self._read_of, self.by = None, {}
+            self._changed()
+
     def read(self, edits: DatasetEdits) -> None:
         """Has the proposals of a folder read, once for each folder."""
         if self._read_of != edits.root and not self.works:
@@ -142,15 +152,17 @@ class Captioning:
 
     def went(self, message: CaptionerWent) -> None:
         """It came further."""
-        if self.works:
+        if self.works and message.root == self._read_of:
             self.words = message.words
             self.by = self.by if message.by is None else self._with_own(message.by)
             self._changed()
 
     def ended(self, message: CaptionerEnded) -> None:
         """It is done, or was stopped."""
+        if message.root != self._read_of:
+            return
         self.words = ""
-        if message.by is not None and message.root == self._read_of:
+        if message.by is not None:
             self.by = self._with_own(message.by)
         self._write()
         self._changed()
@@ -229,7 +241,7 @@ def ask(
 
     by: By | None = None
     try:
-        folder = _files(order.captioner, home, tell, cancelled)
+        folder = _files(order.captioner, home, lambda words: tell(CaptionerWent(edits.root, words)), cancelled)
         if cancelled():
             return CaptionerEnded(edits.root, None, "No captioner was started.")
         kept = Proposals(home, edits.root)
@@ -250,7 +262,7 @@ def ask(
             told = time.monotonic()
             how = f", {now.said}" if now.said else ", starting"
             words = f"{order.named}: {text.number(now.done)} of {text.count(now.total, 'image')}{how}"
-            tell(CaptionerWent(words, by_image(kept, edits.scan.images)))
+            tell(CaptionerWent(edits.root, words, by_image(kept, edits.scan.images)))
 
         outcome = asking.ask_folder(
             edits.scan, only=frozenset(order.images), again=order.again, progress=progress, cancelled=cancelled
@@ -269,16 +281,16 @@ def ask(
     return CaptionerEnded(edits.root, by, words, problem=bool(outcome.failed))
 
 
-def _files(row: Captioner, home: Path, tell: Tell, cancelled: Callable[[], bool]) -> Path | None:
+def _files(row: Captioner, home: Path, say: Callable[[str], object], cancelled: Callable[[], bool]) -> Path | None:
     """The folder of the captioner's files, downloaded if they are not here; None for one without, or after a cancel."""
     from loratui.engine.captioning import fetching
 
     here = fetching.find(row, home) if row.repo else None
     if here is not None or not row.repo:
         return here
-    tell(CaptionerWent(f"{row.title}: asking the hub"))
+    say(f"{row.title}: asking the hub")
 
     def progress(now: Downloaded) -> None:
-        tell(CaptionerWent(f"{row.title}: {text.size(now.done_bytes)} of {text.size(now.total_bytes)} downloaded"))
+        say(f"{row.title}: {text.size(now.done_bytes)} of {text.size(now.total_bytes)} downloaded")
 
     return fetching.fetch(row, fetching.look_up(row), progress=progress, cancelled=cancelled)

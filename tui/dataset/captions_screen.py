@@ -20,6 +20,7 @@ from textual.worker import get_current_worker
 from loratui.engine.errors import UsageError
 from loratui.tui import text
 from loratui.tui.dataset.bulk_edits import BULK_EDITS, Around, BulkEdit, changed_captions, why_nothing
+from loratui.tui.dataset.difference import difference
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
 from loratui.tui.dataset.tag_list import TagFilter, TagList
@@ -320,19 +321,3 @@ class CaptionsScreen(DatasetPart):
         self.model.choose(wanted.after if same else self.edits.with_captions(wanted.after.past[-1][0], wanted.would))
         self.loratui.tell(f"{count} changed here. s saves them to their files; u undoes it.")
         self.query_one("#bulk-edits", OptionList).focus()
-
-
-def difference(before: str, after: str) -> Iterator[Content]:
-    """Two lines: what goes, struck and marked with −, and what comes, marked with +."""
-    import difflib
-
-    old, new = before.split(" "), after.split(" ")
-    gone, come = [plain("− ", "$error")], [plain("+ ", "$success")]
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        style_old, style_new = ("strike $error", "bold $success") if kind != "equal" else ("$muted", "")
-        if a < b:
-            gone.append(plain(" ".join(old[a:b]) + " ", style_old))
-        if c < d:
-            come.append(plain(" ".join(new[c:d]) + " ", style_new))
-    yield Content.assemble(*gone)
-    yield Content.assemble(*come)

@@ -222,6 +222,7 @@ class DatasetModel:
         """Another folder, or the same anew."""
         self.stop_measuring()
         self.judgement, self.unread, self.marked = None, False, frozenset()
+        self.captioning.folder(edits.root)
         self._keep(edits)
 
     # Checking

@@ -134,8 +134,11 @@ class ProposalsScreen(DatasetPart, LargeImage):
         return next((at for at, one in enumerate(found) if (one.proposal.key, one.text) == self._chosen), 0)
 
     def edits_changed(self) -> None:
-        """Undo, or a save."""
-        self._show()
+        """Undo, or a save, after which an image may be gone."""
+        if self.name_shown in self.edits.names:
+            self._show()
+        else:
+            self.dismiss()
 
     def _captioner_went(self) -> None:
         """What came since then joins; what was looked at stays, so that nobody loses their place."""

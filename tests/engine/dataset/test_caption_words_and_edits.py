@@ -113,6 +113,22 @@ def test_prefix_and_suffix_are_added_once(caption: str, words: str) -> None:
     assert added >= {same_tag(part) for part in caption_words.parts(words.strip(" ,"))}
 
 
+@given(CAPTIONS, CAPTIONS, st.integers(1, 6))
+def test_tags_that_change_places_stay_the_same_tags(caption: str, tag: str, place: int) -> None:
+    before = sorted(caption_words.parts(caption))
+    for change in (lambda c: edits.with_tag_at(c, tag, place), lambda c: edits.tags_sorted(c, str.lower, "ab")):
+        once = change(caption)
+        assert sorted(caption_words.parts(once)) == before
+        assert change(once) == once
+
+
+@given(st.lists(st.sampled_from(["dog", "corgi", "Red_hair", "hair", "woman", "x"]), max_size=6).map(", ".join))
+def test_what_is_implied_is_gone_and_nothing_else(caption: str) -> None:
+    left = caption_words.parts(edits.without_implied(caption, IMPLIES, ("hair",)))
+    gone = [tag for tag in caption_words.parts(caption) if tag not in left]
+    assert set(gone) == ({"dog"} if {"dog", "corgi"} <= set(caption_words.parts(caption)) else set())
+
+
 @given(CAPTIONS, CAPTIONS)
 def test_a_removed_tag_is_gone(caption: str, tag: str) -> None:
     left = {part.lower() for part in caption_words.parts(edits.without_tag(caption, tag))}

@@ -15,9 +15,13 @@ from textual.widgets import OptionList
 from loratui.engine.captioning.captioners import CAPTIONERS
 from loratui.engine.captioning.cleaned import Flag
 from loratui.engine.captioning.proposals import Proposal, Proposals
+from loratui.engine.dataset.scan import scan
 from loratui.engine.untrusted import sha256_of
+from loratui.presets.schema import Settings
 from loratui.tui.app import LoratuiApp
 from loratui.tui.dataset.captioner_screen import CaptionerScreen
+from loratui.tui.dataset.captioning import CaptionerEnded, CaptionerWent, Captioning, Order, ProposalsRead
+from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.overview_screen import DatasetScreen
 from loratui.tui.dataset.proposals import candidates, is_open, is_taken, names_of, to_take
 from loratui.tui.dataset.proposals_screen import ProposalsScreen
@@ -73,6 +77,28 @@ def test_filters_and_what_is_taken_unseen() -> None:
     assert names_of("flagged", captions, by) == ["b", "d"]
     assert {name: one.text for name, one in to_take(["a", "b", "d"], by, "").items()} == {"a": "from blip", "b": "odd"}
     assert to_take(["a"], by, "florence-2-base")["a"].text == "from florence"
+
+
+def test_proposals_are_those_of_the_folder_that_is_open(tmp_path: Path) -> None:
+    started: list[str] = []
+    known = Captioning(lambda: tmp_path, lambda group, what, job: started.append(group))
+    edits = DatasetEdits("a", scan(clean_set(tmp_path / "a", 2)))
+    known.read(edits)
+    known.taken(ProposalsRead(edits.root, {"00.png": (proposal("new"),)}))
+    known.begin(Order(CAPTIONERS["blip"], ("00.png",)), edits, Settings(), lambda message: None)
+    assert known.works
+    known.become({"00.png": proposal("mine", state="accepted")})
+    # What the captioner knows is older than what the person did; it is written once the captioner writes no more.
+    known.went(CaptionerWent(edits.root, "1 of 1", {"00.png": (proposal("new"),)}))
+    assert known.by["00.png"][0].text == "mine"
+    assert started == ["proposals", "captioner"]
+    known.folder(tmp_path / "b")
+    assert not known.works
+    assert known.by == {}
+    assert started[-1] == "mark proposals"
+    known.went(CaptionerWent(edits.root, "1 of 1", {"00.png": (proposal("new"),)}))
+    known.ended(CaptionerEnded(edits.root, {"00.png": (proposal("new"),)}, "done"))
+    assert known.by == {}
 
 
 @pytest.fixture
