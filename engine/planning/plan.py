@@ -83,7 +83,7 @@ class Plan:
     image_exposures: tuple[int, ...]
     """How often the whole run shows each of them; their sum is `image_steps`."""
     captions: int
-    """Captions of all images, regularisation among them: more than images where several of one are drawn in turn."""
+    """Captions of the images that are trained on, regularisation among them: more than images where several of one are drawn in turn."""
     warnings: tuple[Finding, ...] = ()
 
     @property

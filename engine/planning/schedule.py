@@ -235,7 +235,8 @@ def _plan(
         )
         if scanned
         else (),
-        captions=sum(caption_choice.captions_of(image, recipe.settings.dataset) for image in scanned) or images,
+        captions=sum(caption_choice.captions_of(image, recipe.settings.dataset) for image in scanned if not image.held_out)
+        or images,
     )
     plan = dataclasses.replace(plan, formula=formula(plan))
     return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe, plan)))
