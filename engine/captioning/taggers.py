@@ -26,6 +26,8 @@ THRESHOLDS: Mapping[str, float] = {"general": 0.35, "character": 0.85}
 _CATEGORIES = {"0": "general", "1": "artist", "3": "copyright", "4": "character", "5": "meta", "9": "rating"}
 """Danbooru's numbers, and 9 for ratings, of which one always holds."""
 _MOST_TAGS = 200_000
+MOST_SURE = 200
+"""Tags of one image that are answered, the most certain: at a threshold of 0 there would be thousands."""
 _GET = "Download it again: its files do not fit together."
 
 
@@ -116,7 +118,7 @@ class Tagger(Batches):
         found = [Tag(name, category, round(score, 4)) for (name, category), score in zip(self._tags, scores, strict=True)]
         rating = max((tag for tag in found if tag.category == "rating"), key=lambda tag: tag.score, default=None)
         sure = [tag for tag in found if tag.category != "rating" and tag.score >= self._threshold(tag.category)]
-        sure.sort(key=lambda tag: -tag.score)
+        sure = sorted(sure, key=lambda tag: -tag.score)[:MOST_SURE]
         return Answer(", ".join(spoken(tag.name) for tag in sure), (*sure, *([rating] if rating else [])))
 
     def _threshold(self, category: str) -> float:

@@ -9,7 +9,7 @@ from made_captioners import make_tagger
 from PIL import Image
 
 from loratui.engine.captioning.captioners import CAPTIONERS
-from loratui.engine.captioning.taggers import load, read_tags, spoken
+from loratui.engine.captioning.taggers import MOST_SURE, load, read_tags, spoken
 from loratui.engine.errors import LoratuiError, UsageError
 
 pytest.importorskip("onnxruntime", reason="the extra taggers is not installed")
@@ -44,6 +44,12 @@ def test_thresholds_are_a_persons_choice(tmp_path: Path) -> None:
     for options in ({"general_threshold": 1.5}, {"character_threshold": "much"}, {"general_threshold": float("nan")}):
         with pytest.raises(UsageError, match="between 0 and 1"):
             load(WD, tmp_path, options)
+
+
+def test_no_threshold_gives_more_tags_than_anybody_reads(tmp_path: Path) -> None:
+    names = tuple((str(at), f"tag_{at}", "0") for at in range(MOST_SURE + 50))
+    (answer,) = load(WD, make_tagger(tmp_path, tags=names), {"general_threshold": 0}).captions([white(255)], "")
+    assert [tag.name for tag in answer.tags] == [f"tag_{at}" for at in range(MOST_SURE + 49, 49, -1)]
 
 
 def test_the_whole_image_is_seen_on_a_white_square(tmp_path: Path) -> None:
