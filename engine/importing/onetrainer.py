@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from loratui.engine.families import FAMILIES
-from loratui.engine.importing import files, tables
+from loratui.engine.importing import files, onetrainer_data, onetrainer_noise, tables
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, spec_of, trains
 from loratui.engine.importing.families import flows as objective_flows
 from loratui.engine.importing.optimizers import optimizer, optimizer_args, scheduler
 from loratui.engine.importing.reading import Reading, is_off
-from loratui.engine.importing.sizes import sides
-from loratui.presets.schema import KEYS
 
-_FORMATS = {"FLOAT_32": "fp32", "TFLOAT_32": "fp32", "FLOAT_16": "fp16", "BFLOAT_16": "bf16"}
 _OPTIMIZERS = {
     "ADAMW_8BIT": "adamw8bit",
     "DADAPT_ADAM": "DAdaptAdam",
@@ -77,10 +74,10 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     _adapter(reading)
     _layers(reading, family)
     _rates(reading, flows)
-    _noise(reading, flows)
-    _loss(reading, flows)
-    _dataset(reading)
-    _saving(reading)
+    onetrainer_noise.noise(reading, flows)
+    onetrainer_noise.loss(reading, flows)
+    onetrainer_data.dataset(reading)
+    onetrainer_data.saving(reading)
     for part in ("unet", "transformer"):
         if reading.yes(f"{part}.train", True) or (part == "unet") == flows:
             reading.nothing(f"{part}.train", "loratui trains the base's layers too, or the base has no such part.")
@@ -266,170 +263,6 @@ def _text_encoders(reading: Reading, flows: bool, rate: float) -> None:
     )
 
 
-def _noise(reading: Reading, flows: bool) -> None:
-    offset = reading.number("offset_noise_weight")
-    if flows and offset:
-        reading.changed("offset_noise_weight", {}, "loratui has no offset noise for FLUX.")
-    else:
-        reading.taken("offset_noise_weight", {} if flows else {"training.noise_offset": offset})
-    reading.taken("perturbation_noise_weight", {"training.input_perturbation": reading.number("perturbation_noise_weight")})
-    if reading.yes("rescale_noise_scheduler_to_zero_terminal_snr"):
-        reading.taken("rescale_noise_scheduler_to_zero_terminal_snr", {"base.zero_terminal_snr": "on"})
-    for key, value in (("force_v_prediction", "v"), ("force_epsilon_prediction", "epsilon")):
-        if reading.yes(key) and not flows:
-            reading.taken(key, {"base.prediction": value})
-        else:
-            reading.nothing(key, "loratui reads from the base what it predicts.")
-    spread, bias = reading.number("noising_weight"), reading.number("noising_bias")
-    kind = reading.text("timestep_distribution", "UNIFORM")
-    shift = reading.number("timestep_shift", 1.0)
-    dynamic = reading.yes("dynamic_timestep_shifting")
-    key = "timestep_distribution"
-    if not flows:
-        if kind == "UNIFORM" and shift == 1:
-            reading.nothing(key, "loratui draws them evenly too.")
-        else:
-            reading.changed(key, {}, "loratui draws the timesteps of this kind of base evenly.")
-        for name in ("timestep_shift", "dynamic_timestep_shifting", "noising_weight", "noising_bias"):
-            reading.nothing(name, "It belongs to timestep_distribution.")
-        return
-    if kind == "LOGIT_NORMAL":
-        ours = "flux_shift" if dynamic else "sigmoid" if shift == 1 else "shift"
-        sets = {"training.timestep_sampling": ours, "training.timestep_scale": spread + 1.0}
-        (reading.taken if not bias else reading.changed)(
-            key, sets, "loratui's normal distribution has its middle at 0." if bias else ""
-        )
-    else:
-        ours = "uniform"
-        even = kind == "UNIFORM" and shift == 1 and not dynamic
-        words = "loratui draws evenly, or as a logit-normal distribution; the recipe draws evenly, without a shift."
-        (reading.taken if even else reading.changed)(key, {"training.timestep_sampling": "uniform"}, "" if even else words)
-        reading.assumed(
-            key, kind, {"training.timestep_sampling": "uniform"}, "" if even else words, "taken" if even else "changed"
-        )
-    if ours == "shift":
-        reading.taken("timestep_shift", {"training.timestep_shift": shift})
-    for name in ("timestep_shift", "dynamic_timestep_shifting", "noising_weight", "noising_bias"):
-        reading.nothing(name, "timestep_distribution says what becomes of it.")
-    guidance = reading.number("transformer.guidance_scale", 1.0)
-    reading.taken("transformer.guidance_scale", {"training.guidance": guidance})
-
-
-def _loss(reading: Reading, flows: bool) -> None:
-    strengths = {
-        name: reading.number(f"{name}_strength", 1.0 if name == "mse" else 0.0) for name in ("mse", "mae", "log_cosh", "huber")
-    }
-    used = [name for name, value in strengths.items() if value]
-    for name, value in strengths.items():
-        key = f"{name}_strength"
-        if used == ["huber"] and name == "huber":
-            words = "loratui's Huber loss has the same shape; its size differs, so compare the learning rate."
-            reading.changed(key, {"training.loss": "huber", "training.huber_c": reading.number("huber_delta", 1.0)}, words)
-        elif value == (1.0 if name == "mse" else 0.0) and used == ["mse"]:
-            reading.nothing(key, "loratui trains the squared error too.")
-        elif not value:
-            reading.nothing(key, "It is off.")
-        else:
-            reading.changed(key, {}, "loratui trains one loss, the squared error or Huber's, with strength 1.")
-    reading.nothing("huber_delta", "It belongs to huber_strength.")
-    kind, strength = reading.text("loss_weight_fn", "CONSTANT"), reading.number("loss_weight_strength", 5.0)
-    if kind == "CONSTANT" or (flows and kind != "SIGMA"):
-        reading.nothing("loss_weight_fn", "All noise levels count alike.")
-    elif kind == "MIN_SNR_GAMMA":
-        reading.taken("loss_weight_fn", {"training.min_snr_gamma": strength})
-    elif kind == "DEBIASED_ESTIMATION":
-        reading.taken("loss_weight_fn", {"training.debiased_estimation": True})
-    elif kind == "SIGMA" and flows:
-        reading.taken("loss_weight_fn", {"training.weighting": "sigma_sqrt"})
-    else:
-        reading.changed("loss_weight_fn", {}, f"loratui has no weighting {kind[:40]}.")
-    reading.nothing("loss_weight_strength", "It belongs to loss_weight_fn.")
-
-
-def _dataset(reading: Reading) -> None:
-    found = sides(reading.values.get("resolution")) if reading.given("resolution") else [512.0]
-    text = reading.text("resolution", "512") if not isinstance(reading.values.get("resolution"), list) else ""
-    if not found:
-        reading.not_understood("resolution", "This is no size in pixels.")
-    elif "," in text and "x" not in text.lower():
-        reading.changed(
-            "resolution",
-            {"dataset.resolution": int(max(found))},
-            "OneTrainer trains on several sizes; loratui on one, the largest of them.",
-        )
-    else:
-        reading.taken("resolution", {"dataset.resolution": int(found[0])})
-        reading.assumed("resolution", 512, {"dataset.resolution": 512})
-    reading.taken("aspect_ratio_bucketing", {"dataset.buckets": reading.yes("aspect_ratio_bucketing", True)})
-    concepts = reading.values.get("concepts")
-    first = concepts[0] if isinstance(concepts, list) and concepts and isinstance(concepts[0], dict) else {}
-    if first:
-        path = first.get("path")
-        sets = {"dataset.path": path} if isinstance(path, str) else {}
-        if len(concepts or []) > 1:
-            reading.changed(
-                "concepts", sets, "loratui trains on one folder; several concepts are N_name folders in it. The first is taken."
-            )
-        else:
-            reading.changed("concepts", sets, "The folder is taken; its other values come with the import of folders.")
-    if isinstance(reading.values.get("samples"), list):
-        prompts = [
-            s["prompt"]
-            for s in reading.values["samples"]
-            if isinstance(s, dict) and isinstance(s.get("prompt"), str) and s["prompt"]
-        ]
-        if prompts:
-            reading.changed(
-                "samples",
-                {"samples.prompts": tuple(prompts[:50])},
-                "The prompts are taken; loratui makes all with one size, seed, steps and guidance.",
-            )
-
-
-def _saving(reading: Reading) -> None:
-    word = reading.text("train_dtype", "FLOAT_16")
-    ours = _FORMATS.get(word)
-    (reading.taken if ours else reading.changed)(
-        "train_dtype", {"training.precision": ours or "auto"}, "" if ours else "loratui computes in bf16, fp16 or fp32."
-    )
-    reading.assumed("train_dtype", "FLOAT_16", {"training.precision": "fp16"})
-    out = _FORMATS.get(reading.text("output_dtype", "FLOAT_32"))
-    (reading.taken if out else reading.changed)(
-        "output_dtype", {"output.precision": out} if out else {}, "" if out else "loratui writes fp16, bf16 or fp32."
-    )
-    reading.assumed("output_dtype", "FLOAT_32", {"output.precision": "fp32"})
-    kind = reading.text("output_model_format", "")
-    if kind in ("KOHYA_LORA", "LEGACY_LORA", "DIFFUSERS_LORA", "SAFETENSORS", "COMFY_LORA", ""):
-        layout = {"KOHYA_LORA": "kohya", "LEGACY_LORA": "kohya", "DIFFUSERS_LORA": "peft"}.get(kind)
-        reading.taken("output_model_format", {"output.format": layout} if layout else {})
-    else:
-        reading.changed("output_model_format", {}, "loratui writes LoRA files with kohya's or PEFT's names.")
-    name = reading.text("output_model_destination").replace("\\", "/").rpartition("/")[2].removesuffix(".safetensors")
-    reading.taken("output_model_destination", {"output.name": name}, "The name is taken; the file lies in the run's folder.")
-    for every, unit in (("save_every", "save_every_unit"), ("sample_after", "sample_after_unit")):
-        count, word = reading.number(every), reading.text(unit, "NEVER" if every == "save_every" else "MINUTE")
-        ours_key = "output.save_every_epochs"
-        if every == "save_every" and word == "EPOCH" and count >= 1:
-            reading.taken(every, {ours_key: int(count)})
-        elif word == "NEVER" or not count:
-            reading.nothing(every, "It is off; loratui does so after each epoch.")
-        else:
-            reading.changed(every, {}, "loratui does so once an epoch.")
-        reading.nothing(unit, f"It belongs to {every}.")
-    ema = reading.text("ema", "OFF")
-    if ema == "OFF":
-        for key in ("ema", "ema_decay", "ema_update_step_interval"):
-            reading.nothing(key, "The moving average is off.")
-    else:
-        decay = reading.number("ema_decay", 0.999)
-        reading.taken("ema", {"training.ema_decay": decay})
-        reading.taken("ema_decay", {"training.ema_decay": decay})
-        if reading.whole("ema_update_step_interval", 5) != 1:
-            why = "loratui updates its average after each step; OneTrainer after every few."
-            reading.changed("ema_update_step_interval", {}, why)
-        reading.nothing("ema_update_step_interval", "loratui updates its average after each step too.")
-
-
 def _amount(reading: Reading) -> Amount:
     batch, epochs = reading.whole("batch_size", 1), reading.whole("epochs", 100)
     reading.taken("batch_size", {"training.batch_size": batch})
@@ -446,7 +279,6 @@ def _amount(reading: Reading) -> Amount:
     warm = reading.number("learning_rate_warmup_steps", 200.0)
     # Above 1 it counts batches, and create_lr_scheduler divides by the accumulation.
     warm = float(int(warm / max(1, accumulation))) if warm > 1 else max(0.0, min(warm, 0.9))
-    reading.assumed("learning_rate_warmup_steps", 200, {"optimizer.warmup": KEYS["optimizer.warmup"].default or 0.0})
     return Amount(
         max(1, batch), max(1, accumulation), 1, 1, max(0, epochs), 0, "dropped", FORMULA, warm, "learning_rate_warmup_steps"
     )

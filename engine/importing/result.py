@@ -75,7 +75,7 @@ def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0,
     with tempfile.TemporaryDirectory(prefix="loratui-import-") as place:
         scanned = None if images else _scanned(folder, Path(place), asked=dataset is not None)
         recipe, steps = settle(recipe, amount, scanned, images)
-    said = tuple(_with_warmup(said, amount, recipe, steps))
+    said = tuple(_with_warmup(said, amount, recipe, steps, reading.tool))
     return Imported(found.path, reading.tool, recipe, said, steps, (*reading.lost, *notes))
 
 
@@ -140,21 +140,33 @@ def _scanned(folder: Path | None, place: Path, *, asked: bool) -> Any:
         return None
 
 
-def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: StepCounts) -> Iterator[Said]:
+def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: StepCounts, tool: str) -> Iterator[Said]:
     """Says of the warm-up what it comes to, now that the number of steps is known."""
+    share = recipe.settings.optimizer.warmup
+    known = amount.warmup < 1 or steps.theirs
+    cut = (
+        known
+        and amount.warmup
+        and abs(share - (amount.warmup if amount.warmup < 1 else amount.warmup / (steps.theirs or 1))) > 1e-9
+    )
+    words = f"{amount.warmup:g} of {number(steps.theirs or 0)} in all." if amount.warmup >= 1 and steps.theirs else ""
+    if cut:
+        words = f"{words} loratui's warm-up takes 90 % of the steps at most.".strip()
+    elif not known:
+        words = "loratui takes a share of all steps, which are unknown without images: give --dataset."
+    kind: Kind = "changed" if cut or not known else "taken"
+    sets = {"optimizer.warmup": share} if known else {}
+    met = False
     for one in said:
         if one.key != amount.warmup_key or not one.given or one.kind == "not_understood":
+            met |= one.key == amount.warmup_key
             yield one
-        elif not amount.warmup:
+            continue
+        met = True
+        if not amount.warmup:
             yield dataclasses.replace(one, kind="does_nothing", why="There is no warm-up.", sets={})
         else:
-            share = recipe.settings.optimizer.warmup
-            if amount.warmup < 1 or steps.theirs:
-                words = f"{amount.warmup:g} of {number(steps.theirs or 0)} in all." if amount.warmup >= 1 else ""
-                yield dataclasses.replace(one, kind="taken", sets={"optimizer.warmup": share}, why=words)
-            else:
-                yield dataclasses.replace(
-                    one,
-                    kind="changed",
-                    why="loratui takes a share of all steps, which are unknown without images: give --dataset.",
-                )
+            yield dataclasses.replace(one, kind=kind, sets=sets, why=words)
+    if amount.warmup and not met:
+        why = f"Not in the file; {tool} takes this. {words}".strip()
+        yield Said(amount.warmup_key, amount.warmup, kind, sets, why, given=False)

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from loratui.engine.importing import lycoris, tables
+from loratui.engine.importing import lycoris, sd_scripts_data, sd_scripts_noise, tables
 from loratui.engine.importing.amount import Amount
-from loratui.engine.importing.families import by_keys, by_word, family_of, spec_of, trains
+from loratui.engine.importing.families import by_keys, by_word, family_of, trains
 from loratui.engine.importing.families import flows as objective_flows
 from loratui.engine.importing.optimizers import bare, optimizer, optimizer_args, scheduler
 from loratui.engine.importing.prompts import samples
 from loratui.engine.importing.reading import Reading, arguments, as_number
-from loratui.engine.importing.sizes import resolution
 
 FORMULA = "an epoch has a step for each {window} batches, those of each bucket rounded up (sd-scripts, train_network.py)"
-_NO_NOISE = "sd-scripts ignores it for FLUX, and so does loratui."
-_PRECISIONS = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
-_SAVED = {"float": "fp32", "fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
 def read(reading: Reading, family: str = "", *, has_network: bool = True) -> Amount:
@@ -32,17 +28,17 @@ def read(reading: Reading, family: str = "", *, has_network: bool = True) -> Amo
     if has_network:
         network(reading, flows=flows)
     rates(reading)
-    noise(reading, flows=flows)
+    sd_scripts_noise.noise(reading, flows=flows)
     if flows:
-        flow(reading)
-    loss(reading, flows=flows)
-    dataset(reading)
-    precision(reading)
-    captions(reading, family)
-    saving(reading)
+        sd_scripts_noise.flow(reading)
+    sd_scripts_noise.loss(reading, flows=flows)
+    sd_scripts_data.dataset(reading)
+    sd_scripts_data.precision(reading)
+    sd_scripts_data.captions(reading, family)
+    sd_scripts_data.saving(reading)
     amount = steps(reading)
     samples(reading, amount, prompts="sample_prompts", every_steps="sample_every_n_steps", every_epochs="sample_every_n_epochs")
-    seed(reading, "seed")
+    sd_scripts_data.seed(reading, "seed")
     tables.apply(reading, "sd_scripts")
     return amount
 
@@ -190,237 +186,6 @@ def _text_encoder(reading: Reading, rate: float, unet: float) -> None:
             reading.taken(key, {**trained, **rates})
         why = "Not in the file; sd-scripts then trains the text encoder too."
         reading.assumed("network_train_unet_only", False, {**trained, **({} if reading.given(key) else rates)}, why)
-
-
-def noise(reading: Reading, *, flows: bool) -> None:
-    """What the noise and the weights of the loss are for diffusion models; sd-scripts' FLUX has none of it."""
-    for key, ours in (
-        ("min_snr_gamma", "training.min_snr_gamma"),
-        ("noise_offset", "training.noise_offset"),
-        ("multires_noise_iterations", "training.multires_noise_iterations"),
-        ("multires_noise_discount", "training.multires_noise_discount"),
-    ):
-        if flows:
-            reading.nothing(key, _NO_NOISE)
-        elif key == "multires_noise_discount" and not reading.number("multires_noise_iterations"):
-            reading.nothing(key, "It belongs to multires_noise_iterations, which is off.")
-        elif ours == "training.multires_noise_iterations":
-            reading.taken(key, {ours: reading.whole(key)})
-        else:
-            reading.taken(key, {ours: reading.number(key)})
-    for key, ours in (
-        ("debiased_estimation_loss", "training.debiased_estimation"),
-        ("scale_v_pred_loss_like_noise_pred", "training.scale_v_loss"),
-    ):
-        if flows:
-            reading.nothing(key, _NO_NOISE)
-        else:
-            reading.taken(key, {ours: reading.yes(key)})
-    reading.taken("ip_noise_gamma", {"training.input_perturbation": reading.number("ip_noise_gamma")})
-    if not flows:
-        reading.nothing("guidance_scale", "It is an input of FLUX alone.")
-        for key in ("discrete_flow_shift", "timestep_sampling", "sigmoid_scale", "model_prediction_type", "logit_mean", "logit_std",
-                    "mode_scale", "weighting_scheme", "t5xxl_max_token_length", "t5xxl", "clip_l", "ae"):  # fmt: skip
-            reading.nothing(key, "It belongs to FLUX alone.")
-
-
-def flow(reading: Reading) -> None:
-    """Noise levels, guidance and target of FLUX."""
-    sampling = reading.text("timestep_sampling", "sigma")
-    shift = reading.number("discrete_flow_shift", 3.0)
-    if sampling in ("uniform", "sigmoid", "shift", "flux_shift"):
-        reading.taken("timestep_sampling", {"training.timestep_sampling": sampling})
-    else:
-        sets = {"training.timestep_sampling": "shift", "training.timestep_shift": shift}
-        why = f"It draws evenly and shifts by {shift:g}; loratui has the nearest to it, shift, which has fewer of the lowest and highest levels."
-        reading.changed("timestep_sampling", sets, why)
-        reading.assumed("timestep_sampling", "sigma", sets, f"Not in the file; sd-scripts takes sigma. {why}", "changed")
-    if sampling == "shift":
-        reading.taken("discrete_flow_shift", {"training.timestep_shift": shift})
-    else:
-        used = sampling not in ("uniform", "sigmoid", "flux_shift")
-        reading.nothing(
-            "discrete_flow_shift", "timestep_sampling says what becomes of it." if used else f"{sampling} takes no shift."
-        )
-    if sampling in ("sigmoid", "shift", "flux_shift"):
-        reading.taken("sigmoid_scale", {"training.timestep_scale": reading.number("sigmoid_scale", 1.0)})
-    else:
-        reading.nothing("sigmoid_scale", f"{sampling} has no scale.")
-    kind = reading.text("model_prediction_type", "sigma_scaled")
-    if kind == "raw":
-        reading.nothing("model_prediction_type", "loratui compares the model's answer itself with the flow, too.")
-    else:
-        why = "loratui compares the model's answer itself with the flow (raw), as FLUX was trained; sd-scripts' manual recommends that too."
-        reading.changed("model_prediction_type", {}, why)
-        reading.assumed("model_prediction_type", kind, {}, why, "changed")
-    guidance = reading.number("guidance_scale", 3.5)
-    reading.taken("guidance_scale", {"training.guidance": guidance})
-    reading.assumed("guidance_scale", 3.5, {"training.guidance": 3.5})
-    weighting = reading.text("weighting_scheme", "uniform")
-    if sampling != "sigma" or weighting in ("uniform", "none"):
-        reading.nothing("weighting_scheme", "It weights nothing here.")
-    else:
-        ours = weighting if weighting in ("sigma_sqrt", "cosmap") else "none"
-        sets = {"training.weighting": ours}
-        (reading.taken if ours != "none" else lambda k, s: reading.changed(k, s, "loratui draws no levels in this way."))(
-            "weighting_scheme", sets
-        )
-    for key in ("logit_mean", "logit_std", "mode_scale"):
-        reading.nothing(key, "It belongs to a weighting_scheme that is not used.")
-    tokens = reading.whole("t5xxl_max_token_length", 512)
-    if tokens == 512:
-        reading.nothing("t5xxl_max_token_length", "loratui reads 512 tokens too.")
-    else:
-        reading.changed("t5xxl_max_token_length", {}, "loratui always reads 512 tokens.")
-
-
-def loss(reading: Reading, *, flows: bool) -> None:
-    """The distance that is trained."""
-    kind = reading.text("loss_type", "l2")
-    if kind in ("l2", "mse"):
-        reading.taken("loss_type", {"training.loss": "mse"})
-        for key in ("huber_schedule", "huber_c", "huber_scale"):
-            reading.nothing(key, "It belongs to the Huber loss, which is not used.")
-        return
-    if kind not in ("huber", "smooth_l1"):
-        reading.changed(
-            "loss_type", {"training.loss": "mse"}, f"loratui has no loss {kind[:40]}; the recipe takes the squared error."
-        )
-        return
-    if kind == "huber":
-        reading.taken("loss_type", {"training.loss": "huber"})
-    else:
-        reading.changed(
-            "loss_type", {"training.loss": "huber"}, "loratui's Huber loss has the same shape, but not the same size."
-        )
-    schedule = reading.text("huber_schedule", "snr")
-    if flows and schedule == "snr":
-        reading.changed(
-            "huber_schedule",
-            {"training.huber_schedule": "constant"},
-            "snr cannot be computed for FLUX, there neither; constant instead.",
-        )
-    else:
-        reading.taken("huber_schedule", {"training.huber_schedule": schedule})
-        reading.assumed("huber_schedule", "snr", {"training.huber_schedule": "constant" if flows else "snr"})
-    reading.taken("huber_c", {"training.huber_c": reading.number("huber_c", 0.1)})
-
-
-def dataset(reading: Reading) -> None:
-    """Folder, sizes and buckets."""
-    if reading.given("train_data_dir"):
-        reading.taken("train_data_dir", {"dataset.path": reading.text("train_data_dir")})
-    if reading.given("reg_data_dir"):
-        folder = "Put these images into the dataset's folder, as reg or reg_NAME; loratui then shows them as often as sd-scripts does."
-        reading.changed("reg_data_dir", {}, folder)
-    resolution(reading, "resolution", 512)
-    buckets = reading.yes("enable_bucket")
-    reading.taken("enable_bucket", {"dataset.buckets": buckets})
-    why = "Not in the file; sd-scripts then crops every image to a square."
-    reading.assumed("enable_bucket", False, {"dataset.buckets": False}, why)
-    free = not reading.yes("bucket_no_upscale")
-    if not buckets:
-        for key in ("bucket_no_upscale", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps"):
-            reading.nothing(key, "There are no buckets (enable_bucket).")
-        return
-    reading.taken("bucket_no_upscale", {"dataset.upscale": free})
-    reading.assumed("bucket_no_upscale", False, {"dataset.upscale": free})
-    reading.taken("bucket_reso_steps", {"dataset.bucket_step": reading.whole("bucket_reso_steps", 64)})
-    for key, ours, default in (("min_bucket_reso", "dataset.bucket_min", 256), ("max_bucket_reso", "dataset.bucket_max", 1024)):
-        if free:
-            reading.taken(key, {ours: reading.whole(key, default)})
-            reading.assumed(key, default, {ours: default})
-        else:
-            reading.nothing(key, "Without upscaling nothing bounds a bucket's side, there and here.")
-
-
-def captions(reading: Reading, family: str) -> None:
-    """How captions are read and varied."""
-    ending = reading.text("caption_extension") or reading.text("caption_extention") or ".caption"
-    for key in ("caption_extension", "caption_extention"):
-        if ending in (".txt", ".caption"):
-            reading.nothing(key, "loratui reads captions of both endings, .txt and .caption.")
-        else:
-            reading.changed(key, {}, "loratui reads captions from .txt and .caption; rename the files.")
-    if reading.text("caption_separator", ",") == ",":
-        reading.nothing("caption_separator", "Tags are separated by commas here too.")
-    else:
-        reading.changed("caption_separator", {}, "loratui separates tags by commas.")
-    if reading.yes("shuffle_caption"):
-        reading.changed(
-            "shuffle_caption",
-            {"dataset.shuffle_captions": True},
-            "loratui draws from 8 orders of each caption (dataset.caption_variants); sd-scripts makes a new one each time.",
-        )
-    else:
-        reading.taken("shuffle_caption", {"dataset.shuffle_captions": False})
-    if reading.yes("enable_wildcard"):
-        reading.taken("enable_wildcard", {"dataset.caption_choice": "line+wildcards"})
-    else:
-        reading.nothing("enable_wildcard", "It is off; sd-scripts reads the first line of a caption file, loratui all of it.")
-    skip = reading.whole("clip_skip", 1)
-    if spec_of(family).text.clip_skip == 1:
-        reading.taken("clip_skip", {"base.clip_skip": max(1, skip)})
-    else:
-        reading.nothing("clip_skip", "It changes nothing for this kind of base, there and here.")
-    tokens = reading.whole("max_token_length", 75)
-    if not spec_of(family).text.several_windows:
-        reading.nothing("max_token_length", "It belongs to CLIP; FLUX reads captions with T5.")
-    else:
-        reading.taken("max_token_length", {"dataset.caption_tokens": tokens})
-
-
-def precision(reading: Reading) -> None:
-    """Number formats, of which the LoRA's own is always 32 bits here."""
-    word = reading.text("mixed_precision", "no")
-    if word in _PRECISIONS:
-        reading.taken("mixed_precision", {"training.precision": _PRECISIONS[word]})
-        reading.assumed("mixed_precision", "no", {"training.precision": "fp32"})
-    else:
-        reading.changed(
-            "mixed_precision",
-            {"training.precision": "auto"},
-            "loratui computes in bf16, fp16 or fp32, and keeps the base in 8 bits where that is needed.",
-        )
-    for key in ("full_fp16", "full_bf16"):
-        if reading.yes(key):
-            reading.changed(key, {}, "loratui keeps the LoRA in 32 bits, which trains better and costs little.")
-        else:
-            reading.nothing(key, "The LoRA is in 32 bits here too.")
-    for key in ("fp8_base", "fp8_base_unet"):
-        if reading.yes(key):
-            reading.changed(key, {}, "loratui keeps the base in 8 bits only where it does not fit otherwise (memory.quantise).")
-        else:
-            reading.nothing(key, "loratui decides by the card's memory (memory.quantise).")
-
-
-def saving(reading: Reading) -> None:
-    """The finished file."""
-    word = reading.text("save_precision", "float")
-    if word in _SAVED:
-        reading.taken("save_precision", {"output.precision": _SAVED[word]})
-        reading.assumed("save_precision", "float", {"output.precision": "fp32"})
-    else:
-        reading.changed("save_precision", {}, "loratui writes fp16, bf16 or fp32.")
-    if reading.text("save_model_as", "safetensors") == "safetensors":
-        reading.nothing("save_model_as", "loratui writes safetensors.")
-    else:
-        reading.changed("save_model_as", {}, "loratui writes safetensors only; other formats can hold programs.")
-    if reading.number("save_every_n_steps"):
-        reading.changed("save_every_n_steps", {}, "loratui writes LoRA files at the ends of epochs (output.save_every_epochs).")
-    else:
-        reading.nothing("save_every_n_steps", "It is off.")
-    if reading.given("save_every_n_epochs") and not reading.number("save_every_n_epochs"):
-        reading.nothing("save_every_n_epochs", "It is off; loratui writes a file after each epoch.")
-
-
-def seed(reading: Reading, key: str) -> None:
-    """The seed; none there means a random one."""
-    value = reading.whole(key, 0)
-    if not reading.given(key) or (value <= 0 and reading.tool != "sd-scripts"):
-        reading.nothing(key, "Without a seed each run there is another; loratui's is 42.")
-    else:
-        reading.taken(key, {"training.seed": value})
 
 
 def steps(reading: Reading) -> Amount:

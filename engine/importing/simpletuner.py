@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.importing import files, tables
+from loratui.engine.importing import files, simpletuner_data, simpletuner_noise, tables
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, spec_of, trains
-from loratui.engine.importing.families import flows as objective_flows
 from loratui.engine.importing.optimizers import optimizer, optimizer_args, scheduler
-from loratui.engine.importing.prompts import samples
 from loratui.engine.importing.reading import Reading, arguments, is_off
 
 _FORMATS = {"bf16": "bf16", "fp16": "fp16", "no": "fp32", "fp32": "fp32"}
@@ -57,10 +55,10 @@ def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Read
     _flavour(reading, family)
     _network(reading, family)
     _rates(reading)
-    _noise(reading, family)
+    simpletuner_noise.noise(reading, family)
     amount = _amount(reading)
-    _dataset(reading, bool(backend))
-    _samples(reading, amount)
+    simpletuner_data.dataset(reading, bool(backend))
+    simpletuner_data.samples(reading, amount)
     tables.apply(reading, "simpletuner")
     return reading, amount
 
@@ -210,173 +208,6 @@ def _rates(reading: Reading) -> None:
             reading.nothing(key, "The moving average is off.")
 
 
-def _noise(reading: Reading, family: str) -> None:
-    flows = objective_flows(family)
-    offset = reading.number("noise_offset", 0.1) if reading.yes("offset_noise") else 0.0
-    if offset and not flows:
-        share = reading.number("noise_offset_probability", 0.25)
-        (reading.taken if share == 1 else reading.changed)(
-            "offset_noise",
-            {"training.noise_offset": offset},
-            "" if share == 1 else f"SimpleTuner adds it to {share:.0%} of the steps, loratui to all.",
-        )
-    elif offset:
-        reading.changed("offset_noise", {}, "loratui has no offset noise for FLUX.")
-    else:
-        reading.nothing("offset_noise", "It is off.")
-    for key in ("noise_offset", "noise_offset_probability"):
-        reading.nothing(key, "It belongs to offset_noise.")
-    perturbation = reading.number("input_perturbation")
-    if perturbation and reading.number("input_perturbation_steps"):
-        reading.changed("input_perturbation_steps", {}, "loratui does not let it fade.")
-    else:
-        reading.nothing("input_perturbation_steps", "It is off.")
-    reading.taken("input_perturbation", {"training.input_perturbation": perturbation})
-    gamma = reading.number("snr_gamma")
-    if flows:
-        reading.nothing("snr_gamma", "It has no meaning for FLUX.")
-    else:
-        reading.taken("snr_gamma", {"training.min_snr_gamma": gamma})
-    prediction = reading.text("prediction_type")
-    if prediction in ("epsilon", "v_prediction") and not flows:
-        reading.taken("prediction_type", {"base.prediction": "v" if prediction == "v_prediction" else "epsilon"})
-    else:
-        reading.nothing("prediction_type", "loratui reads from the base what it predicts.")
-    if reading.yes("rescale_betas_zero_snr") and not flows:
-        reading.taken("rescale_betas_zero_snr", {"base.zero_terminal_snr": "on"})
-    else:
-        reading.nothing("rescale_betas_zero_snr", "loratui reads the schedule from the base.")
-    kind = reading.text("loss_type", "l2")
-    if kind == "l2":
-        reading.taken("loss_type", {"training.loss": "mse"})
-        for key in ("huber_schedule", "huber_c"):
-            reading.nothing(key, "It belongs to the Huber loss, which is not used.")
-    elif kind in ("huber", "smooth_l1"):
-        schedule = reading.text("huber_schedule", "snr")
-        schedule = "constant" if flows and schedule == "snr" else schedule
-        sets = {
-            "training.loss": "huber",
-            "training.huber_schedule": schedule,
-            "training.huber_c": reading.number("huber_c", 0.1),
-        }
-        (reading.taken if kind == "huber" else reading.changed)(
-            "loss_type", sets, "" if kind == "huber" else "loratui's Huber loss has the same shape, but not the same size."
-        )
-        for key in ("huber_schedule", "huber_c"):
-            reading.taken(key, sets)
-    else:
-        reading.changed(
-            "loss_type", {"training.loss": "mse"}, f"loratui has no loss {kind[:40]}; the recipe takes the squared error."
-        )
-    if flows:
-        _levels(reading)
-    else:
-        for key in ("flow_schedule_shift", "flow_schedule_auto_shift", "flow_sigmoid_scale", "flow_use_uniform_schedule", "flow_use_beta_schedule",
-                    "flow_beta_schedule_alpha", "flow_beta_schedule_beta", "flux_guidance_mode", "flux_guidance_value"):  # fmt: skip
-            reading.nothing(key, "It belongs to flow matching.")
-
-
-def _levels(reading: Reading) -> None:
-    shift, scale = reading.number("flow_schedule_shift", 3.0), reading.number("flow_sigmoid_scale", 1.0)
-    auto = reading.yes("flow_schedule_auto_shift")
-    if reading.yes("flow_use_uniform_schedule"):
-        words = "loratui draws evenly without a shift."
-        (reading.taken if shift in (0, 1) and not auto else reading.changed)(
-            "flow_use_uniform_schedule", {"training.timestep_sampling": "uniform"}, "" if shift in (0, 1) else words
-        )
-    elif reading.yes("flow_use_beta_schedule"):
-        reading.changed(
-            "flow_use_beta_schedule",
-            {"training.timestep_sampling": "sigmoid"},
-            "loratui has no beta distribution; the recipe takes sigmoid.",
-        )
-    elif auto:
-        reading.taken(
-            "flow_schedule_auto_shift", {"training.timestep_sampling": "flux_shift", "training.timestep_scale": scale}
-        )
-    else:
-        ours = "sigmoid" if shift in (0, 1) else "shift"
-        sets = {
-            "training.timestep_sampling": ours,
-            "training.timestep_scale": scale,
-            **({"training.timestep_shift": shift} if ours == "shift" else {}),
-        }
-        reading.taken("flow_schedule_shift", sets)
-        reading.assumed("flow_schedule_shift", 3, sets)
-        reading.taken("flow_sigmoid_scale", {"training.timestep_scale": scale})
-    for key in ("flow_schedule_shift", "flow_sigmoid_scale", "flow_schedule_auto_shift", "flow_use_uniform_schedule", "flow_use_beta_schedule",
-                "flow_beta_schedule_alpha", "flow_beta_schedule_beta"):  # fmt: skip
-        reading.nothing(key, "Another setting says how noise levels are drawn, or it is off.")
-    mode = reading.text("flux_guidance_mode", "constant")
-    guidance = reading.number("flux_guidance_value", 1.0)
-    reading.taken("flux_guidance_value", {"training.guidance": guidance})
-    if mode == "constant":
-        reading.nothing("flux_guidance_mode", "flux_guidance_value counts.")
-    else:
-        reading.changed("flux_guidance_mode", {"training.guidance": 1.0}, "loratui trains with one guidance.")
-
-
-def _dataset(reading: Reading, backend: bool) -> None:
-    kind = reading.text("backend.resolution_type") or reading.text("resolution_type", "pixel_area")
-    key = "backend.resolution" if reading.given("backend.resolution") else "resolution"
-    side = reading.number(key, 1024)
-    if kind == "area":
-        side = round((max(0.0, side) * 1e6) ** 0.5 / 64) * 64
-        reading.changed(key, {"dataset.resolution": int(side)}, "Megapixels there; the side of a square of that area here.")
-    elif kind == "pixel":
-        reading.changed(
-            key,
-            {"dataset.resolution": int(side)},
-            "The shorter edge there, the area of such a square here; square images are the same.",
-        )
-    else:
-        reading.taken(key, {"dataset.resolution": int(side)})
-    reading.assumed("resolution", 1024, {"dataset.resolution": int(side)})
-    for name in ("resolution", "resolution_type", "backend.resolution_type"):
-        reading.nothing(name, "It belongs to the resolution of the set of images.")
-    if reading.given("backend.instance_data_dir"):
-        reading.taken("backend.instance_data_dir", {"dataset.path": reading.text("backend.instance_data_dir")})
-    prompt = reading.text("backend.instance_prompt") or reading.text("instance_prompt")
-    for name in ("backend.instance_prompt", "instance_prompt"):
-        words = prompt.split()
-        sets = (
-            {"dataset.trigger": words[0], **({"dataset.class_word": " ".join(words[1:])} if 1 < len(words) < 4 else {})}
-            if words
-            else {}
-        )
-        reading.changed(name, sets, "Its first word is taken for the trigger; write captions for the images.")
-    for name in ("backend.caption_strategy", "caption_strategy"):
-        if reading.text(name, "textfile") == "textfile":
-            reading.nothing(name, "loratui reads text files beside the images too.")
-        else:
-            reading.changed(name, {}, "loratui reads captions from text files beside the images.")
-    if reading.given("backend.others"):
-        reading.changed(
-            "backend.others",
-            {},
-            "loratui trains on one folder; several subjects are N_name folders in it. The first set is taken.",
-        )
-    crop = reading.yes("backend.crop")
-    square = reading.text("backend.crop_aspect", "square") == "square"
-    reading.taken("backend.crop", {"dataset.buckets": not (crop and square)})
-    for name in ("backend.crop_aspect", "backend.crop_style"):
-        if name.endswith("style") and reading.text(name, "center") in ("random", "face"):
-            reading.changed(name, {}, "loratui crops around the middle.")
-        else:
-            reading.nothing(name, "It belongs to crop.")
-    if not backend:
-        reading.changed(
-            "data_backend_config",
-            {},
-            "This file is not here, or names no images; put it beside this one, or give the folder with --dataset.",
-        )
-    else:
-        reading.nothing("data_backend_config", "Its first set of images is read too.")
-    drop = reading.number("caption_dropout_probability", 0.1)
-    reading.taken("caption_dropout_probability", {"dataset.caption_dropout": drop})
-    reading.assumed("caption_dropout_probability", 0.1, {"dataset.caption_dropout": drop})
-
-
 def _amount(reading: Reading) -> Amount:
     batch = max(1, reading.whole("train_batch_size", 4))
     reading.taken("train_batch_size", {"training.batch_size": batch})
@@ -412,20 +243,3 @@ def _amount(reading: Reading) -> Amount:
         reading.number("lr_warmup_steps"),
         "lr_warmup_steps",
     )
-
-
-def _samples(reading: Reading, amount: Amount) -> None:
-    reading.values.setdefault("validation_epoch_interval", None)
-    samples(
-        reading,
-        amount,
-        prompts="validation_prompt",
-        every_steps="validation_step_interval",
-        every_epochs="validation_epoch_interval",
-    )
-    size = reading.text("validation_resolution", "256").partition(",")[0]
-    width, _, height = size.partition("x")
-    if width.isdecimal() and (height or width).isdecimal() and len(size) < 12:
-        reading.taken("validation_resolution", {"samples.width": int(width), "samples.height": int(height or width)})
-    else:
-        reading.not_understood("validation_resolution", "This is no size in pixels.")
