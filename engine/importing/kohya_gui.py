@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from loratui.engine.importing import files, lycoris, sd_scripts
+from loratui.engine.importing import files, lycoris, sd_scripts, sd_scripts_files
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, flows, smallest, trains, words
 from loratui.engine.importing.reading import Reading, as_number, is_off
@@ -41,10 +42,12 @@ _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_l
 FORMULA = "images × repeats / {batch} / {accumulation} × epochs, rounded up once (kohya_ss, lora_gui.py)"
 
 
-def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
+def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how it counts its steps."""
     reading = Reading.renamed("kohya_ss", table, lambda name: _RENAMED.get(name, name))
     _additional(reading)
+    named = reading.given("dataset_config")
+    sd_scripts_files.add_datasets(reading, folder)
     for word, title in _OTHER_MODELS.items():
         if reading.yes(f"{word}_checkbox"):
             trains(reading, f"{word}_checkbox", title, reading.text("pretrained_model_name_or_path"))
@@ -68,7 +71,12 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
         reading.nothing(key, "It belongs to the interface.")
     epochs, warmup = _amount(reading)
     amount = sd_scripts.read(reading, family, has_network=False)
-    if epochs:
+    if epochs and named:
+        reading.lost.append(
+            "With a dataset file, and neither max_train_epochs nor max_train_steps, kohya_ss leaves sd-scripts its 1,600 steps."
+        )
+        amount = dataclasses.replace(amount, epochs=0, steps=1600)
+    elif epochs:
         amount = dataclasses.replace(amount, epochs=epochs, steps=0, counts="joined", formula=FORMULA)
     return reading, dataclasses.replace(
         amount, warmup=warmup, warmup_key="lr_warmup_steps" if amount.warmup >= 1 else "lr_warmup"

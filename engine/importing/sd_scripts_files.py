@@ -32,38 +32,45 @@ def training(
     names = {key: key for key in names}
     program = values.pop("script", "")
     launch = values.pop("launch", "")
-    if datasets is None and isinstance(values.get("dataset_config"), str):
-        datasets = _named(values["dataset_config"], folder)
-    others: list[tuple[str, Any, bool]] = []
-    if datasets is not None:
-        found = _datasets(datasets)
-        first = {key: (shown, value) for key, shown, value, is_first in reversed(found) if is_first}
-        values |= {key: value for key, (_, value) in first.items()}
-        names |= {key: shown for key, (shown, _) in first.items()}
-        others = [
-            (shown, value, first.get(key, ("", None))[1] == value) for key, shown, value, is_first in found if not is_first
-        ]
     reading = Reading("sd-scripts", values, names)
-    for shown, value, same in others:
-        if same:
-            reading.also(shown, value, "taken", "As in the first folder.")
-        else:
-            reading.also(
-                shown,
-                value,
-                "changed",
-                "loratui trains on one folder with one value for all; several subjects are N_name folders in it.",
-            )
+    add_datasets(reading, folder, datasets)
     for shown, value in twice:
         reading.also(shown, value, "changed", "The same name stands in a later section, which counts.")
     if launch:
         reading.also("launch", launch, "does_nothing", "How accelerate starts the program.")
-    if datasets is not None:
-        reading.nothing("dataset_config", "Its values are read too.")
-    else:
-        reading.changed("dataset_config", {}, "This file is not here; import it by itself, or put it beside this one.")
-    _class_tokens(reading)
     return reading, sd_scripts.read(reading, family or by_word("sd-scripts", str(program)))
+
+
+def add_datasets(reading: Reading, folder: Path, datasets: Mapping[str, Any] | None = None) -> bool:
+    """Adds the values of the dataset file that the settings name, of its first folder; the others are told. False without such a file."""
+    name = reading.values.get("dataset_config")
+    if datasets is None and isinstance(name, str) and name:
+        datasets = _named(name, folder)
+    if datasets is None:
+        if reading.given("dataset_config"):
+            reading.changed("dataset_config", {}, "This file is not here; import it by itself, or put it beside this one.")
+        _class_tokens(reading)
+        return False
+    found = _datasets(datasets)
+    first: dict[str, Any] = {}
+    for key, shown, value, is_first in found:
+        if is_first:
+            if reading.given(key) and key not in first:
+                reading.also(reading.name(key), reading.values[key], "does_nothing", "The dataset file counts.")
+            first[key] = reading.values[key] = value
+            reading.from_place(key, shown)
+    for key, shown, value, is_first in found:
+        if not is_first:
+            same = first.get(key) == value
+            words = (
+                "As in the first folder."
+                if same
+                else "loratui trains on one folder with one value for all; several subjects are N_name folders in it."
+            )
+            reading.also(shown, value, "taken" if same else "changed", words)
+    reading.nothing("dataset_config", "Its values are read too.")
+    _class_tokens(reading)
+    return True
 
 
 def dataset(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:

@@ -112,7 +112,7 @@ def read(found: Found, family: str) -> tuple[Reading, Amount]:
         case "SimpleTuner":
             return simpletuner.read(table, folder, family)
         case "kohya_ss":
-            return kohya_gui.read(table, family)
+            return kohya_gui.read(table, folder, family)
         case "on-site":
             return on_site.read(table, family)
         case "dataset":

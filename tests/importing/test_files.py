@@ -128,3 +128,26 @@ def test_a_folder_with_several_files_of_settings_names_them(tmp_path: Path) -> N
         import_settings(tmp_path)
     with pytest.raises(ValueError, match="no such file"):
         import_settings(tmp_path / "gone.json")
+
+
+def test_the_dataset_file_that_settings_name_is_read_with_them(tmp_path: Path) -> None:
+    table = json.loads((HERE / "files" / "kohya_ss" / "defaults.json").read_text())
+    (tmp_path / "sets.toml").write_text(
+        "[general]\nkeep_tokens = 2\n[[datasets]]\nresolution = 768\nbatch_size = 3\n[[datasets.subsets]]\n"
+        'image_dir = "/data/a"\nnum_repeats = 4\n[[datasets.subsets]]\nimage_dir = "/data/b"\nnum_repeats = 4\n'
+    )
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({**table, "dataset_config": "/elsewhere/sets.toml"}))
+    found = import_settings(file, images=10)
+    assert found.recipe is not None
+    settings = found.recipe.settings
+    assert (settings.dataset.resolution, settings.training.batch_size, settings.schedule.repeats) == (768, 3, 4)
+    assert settings.dataset.keep_tokens == 2
+    assert found.steps.theirs == 1600
+    kinds = {one.key: one.kind for one in found.said}
+    assert kinds["datasets[0].subsets[1].image_dir"] == "changed"
+    assert kinds["datasets[0].subsets[1].num_repeats"] == "taken"
+    assert kinds["train_batch_size"] == "does_nothing"
+    (tmp_path / "sets.toml").unlink()
+    kinds = {one.key: one.kind for one in import_settings(file, images=10).said}
+    assert kinds["dataset_config"] == "changed"
