@@ -95,6 +95,8 @@ class Captioning:
         self.by: By = {}
         self.words = ""
         """How far the captioner is; empty while none works."""
+        self.came = 0
+        """How often proposals came from a captioner or from the disk."""
         self.last: Order | None = None
         """What was asked last, for the next question."""
         self._read_of: Path | None = None
@@ -135,7 +137,7 @@ class Captioning:
     def taken(self, message: ProposalsRead) -> None:
         """The proposals were read."""
         if message.root == self._read_of and not self.works:
-            self.by = message.by
+            self.by, self.came = message.by, self.came + 1
             self._changed()
 
     def begin(self, order: Order, edits: DatasetEdits, settings: Settings, tell: Tell) -> None:
@@ -154,7 +156,7 @@ class Captioning:
         """It came further."""
         if self.works and message.root == self._read_of:
             self.words = message.words
-            self.by = self.by if message.by is None else self._with_own(message.by)
+            self._take(message.by)
             self._changed()
 
     def ended(self, message: CaptionerEnded) -> None:
@@ -162,8 +164,7 @@ class Captioning:
         if message.root != self._read_of:
             return
         self.words = ""
-        if message.by is not None:
-            self.by = self._with_own(message.by)
+        self._take(message.by)
         self._write()
         self._changed()
 
@@ -174,10 +175,12 @@ class Captioning:
         self._write()
         self._changed()
 
-    def _with_own(self, by: By) -> By:
-        """What is not written yet counts more than what the captioner's process knows."""
-        waiting = {one.key: one for one in self._to_write}
-        return {name: tuple(waiting.get(one.key, one) for one in every) for name, every in by.items()} if waiting else by
+    def _take(self, by: By | None) -> None:
+        """What the captioner's process knows; what is not written yet counts more."""
+        if by is not None:
+            own = {one.key: one for one in self._to_write}
+            self.came += 1
+            self.by = {name: tuple(own.get(one.key, one) for one in every) for name, every in by.items()} if own else by
 
     def _write(self) -> None:
         if self._to_write and not self.works and self._read_of is not None:

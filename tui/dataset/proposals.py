@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,11 +76,11 @@ def is_open(caption: str, proposals: Sequence[Proposal]) -> bool:
     return any(one.state != "dismissed" for one in proposals) and not is_taken(caption, proposals)
 
 
-def names_of(which: Which, captions: Mapping[str, str], by: By) -> list[str]:
-    """The images of a filter, in their order. `captions` has every image, with an empty text where it has none."""
+def names_of(which: Which, names: Sequence[str], caption_of: Callable[[str], str], by: By) -> list[str]:
+    """Those of some images that a filter shows, in their order."""
     if which == "all":
-        return list(captions)
-    waiting = [name for name, caption in captions.items() if is_open(caption, by.get(name, ()))]
+        return list(names)
+    waiting = [name for name in names if name in by and is_open(caption_of(name), by[name])]
     return waiting if which == "to look at" else [name for name in waiting if any(one.flags for one in by[name])]
 
 

@@ -27,7 +27,6 @@ from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.engine.captioning.proposals import Proposal
-    from loratui.engine.dataset.scan import DatasetScan
     from loratui.tui.dataset.edits import DatasetEdits
 
 
@@ -62,14 +61,14 @@ class ProposalsScreen(DatasetPart, LargeImage):
 
     def __init__(self, model: DatasetModel, names: Sequence[str], name: str) -> None:
         super().__init__(model)
-        self._among = frozenset(names)
+        self._among = tuple(names)
         """The images that were shown as tiles: of a finding, of some tags, or all."""
         self._which: Which = WHICH[0]
         self._names: list[str] = []
-        self._captions_of: DatasetScan | None = None
-        self._kept_captions: Mapping[str, str] = {}
-        self._seen: By = {}
-        """The proposals when the filter was made."""
+        self._came = 0
+        """How often proposals had come when the filter was made."""
+        self._all_taken: tuple[object, object] | None = None
+        """The choices and proposals of which nothing is to be looked at."""
         self.name_shown = name
         """Relative path of the image that is shown."""
         self._chosen: tuple[object, str] | None = None
@@ -89,7 +88,6 @@ class ProposalsScreen(DatasetPart, LargeImage):
 
     def on_mount(self) -> None:
         self._unwatch_captioner = self._captioning.watch(self._captioner_went)
-        self._seen = self._captioning.by
         self.call_after_refresh(self._captioning.read, self.edits)
         self._choose_names()
         self._show()
@@ -113,15 +111,6 @@ class ProposalsScreen(DatasetPart, LargeImage):
         return self.name_shown
 
     @property
-    def _captions(self) -> Mapping[str, str]:
-        """Every image that can be captioned, with its caption as it is now."""
-        found = self.edits.edited
-        if self._captions_of is not found:
-            kept = {image.relative: image.caption or "" for image in found.training if image.relative in self._among}
-            self._captions_of, self._kept_captions = found, kept
-        return self._kept_captions
-
-    @property
     def _candidates(self) -> list[Candidate]:
         return candidates(self._captioning.by.get(self.name_shown, ()))
 
@@ -135,26 +124,28 @@ class ProposalsScreen(DatasetPart, LargeImage):
 
     def edits_changed(self) -> None:
         """Undo, or a save, after which an image may be gone."""
-        if self.name_shown in self.edits.names:
+        here = self.edits.names
+        if not here.keys() >= set(self._among):
+            self._among = tuple(name for name in self._among if name in here)
+            self._choose_names()
+        if self.name_shown in here:
             self._show()
         else:
             self.dismiss()
 
     def _captioner_went(self) -> None:
         """What came since then joins; what was looked at stays, so that nobody loses their place."""
-        seen, self._seen = self._seen, self._captioning.by
-        new = {name: every for name, every in self._seen.items() if every is not seen.get(name)}
-        captions = self._captions
-        open_now = names_of(self._which, {name: captions[name] for name in new if name in captions}, new)
-        if known := set(open_now).difference(self._names):
-            known |= set(self._names)
-            self._names = [name for name in captions if name in known]
+        if self._came != self._captioning.came:
+            self._came = self._captioning.came
+            known = {*self._names, *self._named(self._which)}
+            self._names = [name for name in self._among if name in known]
         self._follow()
 
+    def _named(self, which: Which) -> list[str]:
+        return names_of(which, self._among, self.edits.caption, self._captioning.by)
+
     def _choose_names(self) -> None:
-        """The images of the filter; without any all, so that there is something to ask for."""
-        captions = self._captions
-        self._names = names_of(self._which, captions, self._captioning.by)
+        self._names = self._named(self._which)
         if self._names and self.name_shown not in self._names:
             self._go(self._names[0])
 
@@ -218,10 +209,15 @@ class ProposalsScreen(DatasetPart, LargeImage):
     @property
     def can_take_all(self) -> bool:
         """Whether images of the filter have proposals to be looked at."""
-        captions, by = self._captions, self._captioning.by
-        return self.not_writing and any(
-            is_open(captions.get(name, ""), every) for name, every in by.items() if name in captions
-        )
+        now = (self.edits.chosen, self._captioning.by)
+        if not self.not_writing or (
+            self._all_taken and all(one is other for one, other in zip(self._all_taken, now, strict=True))
+        ):
+            return False
+        caption, by = self.edits.caption, self._captioning.by
+        found = any(is_open(caption(name), by[name]) for name in self._among if name in by)
+        self._all_taken = None if found else now
+        return found
 
     @property
     def can_ask(self) -> bool:
@@ -232,10 +228,6 @@ class ProposalsScreen(DatasetPart, LargeImage):
     def captioner_works(self) -> bool:
         """Whether a captioner is at work."""
         return self._captioning.works
-
-    def _open(self) -> list[str]:
-        """Images of the filter that a person has still to look at."""
-        return names_of("flagged" if self._which == "flagged" else "to look at", self._captions, self._captioning.by)
 
     def action_step(self, by: int) -> None:
         """To another image of the filter; what was looked at has left it by then."""
@@ -274,10 +266,12 @@ class ProposalsScreen(DatasetPart, LargeImage):
     def action_accept_all(self) -> None:
         """Takes a proposal for every image of the filter that has one of use."""
         captioner = self._candidate.proposal.captioner if self._candidate else ""
-        self._work_out_all(self._open(), captioner, self._captioning.by, self.edits)
+        which: Which = "flagged" if self._which == "flagged" else "to look at"
+        self._work_out_all(which, captioner, self._captioning.by, self.edits)
 
     @work(thread=True, exclusive=True, group="accept all", description="take all proposals")
-    def _work_out_all(self, names: Sequence[str], captioner: str, by: By, edits: DatasetEdits) -> None:
+    def _work_out_all(self, which: Which, captioner: str, by: By, edits: DatasetEdits) -> None:
+        names = names_of(which, self._among, edits.caption, by)
         found = to_take(names, by, captioner)
         texts = {name: all_lengths(one) for name, one in found.items()}
         apart = {name for name, one in found.items() if one.variants}
@@ -337,7 +331,7 @@ class ProposalsScreen(DatasetPart, LargeImage):
 
     def action_ask(self) -> None:
         """Asks a captioner for every image that was shown as a tile."""
-        self._order(list(self._captions), again=False)
+        self._order(self._among, again=False)
 
     def action_ask_again(self) -> None:
         """Asks for this image again, as with a hint."""

@@ -72,9 +72,9 @@ def test_filters_and_what_is_taken_unseen() -> None:
         "c": (proposal("new"),),
         "d": (proposal("Sorry", flags=(Flag("refused"),)), proposal("", "wd14")),
     }
-    assert names_of("all", captions, by) == list(captions)
-    assert names_of("to look at", captions, by) == ["a", "b", "d"]
-    assert names_of("flagged", captions, by) == ["b", "d"]
+    assert names_of("all", list(captions), captions.__getitem__, by) == list(captions)
+    assert names_of("to look at", list(captions), captions.__getitem__, by) == ["a", "b", "d"]
+    assert names_of("flagged", list(captions), captions.__getitem__, by) == ["b", "d"]
     assert {name: one.text for name, one in to_take(["a", "b", "d"], by, "").items()} == {"a": "from blip", "b": "odd"}
     assert to_take(["a"], by, "florence-2-base")["a"].text == "from florence"
 
