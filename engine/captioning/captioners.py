@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from loratui.engine.errors import UsageError
 from loratui.presets.schema import nearest
 
+_EXTRAS = {"taggers": "onnxruntime"}
+"""Optional part of the install -> the module that it brings."""
 Writes = Literal["sentences", "tags"]
 
 
@@ -46,6 +49,12 @@ class Captioner:
     """Whether it reads an instruction; others have only a length to choose."""
     extra: str = ""
     """The optional part of the install that it needs: `pip install 'loratui[EXTRA]'`."""
+
+    def require_extra(self) -> None:
+        """Raises `UsageError` if what it needs beside loratui's own packages is not installed."""
+        needed = _EXTRAS.get(self.extra)
+        if needed and importlib.util.find_spec(needed) is None:
+            raise UsageError(f"{self.title} needs {needed}.", f"pip install 'loratui[{self.extra}]'")
 
     @property
     def leaves(self) -> bool:

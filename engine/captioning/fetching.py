@@ -37,6 +37,7 @@ def is_whole(captioner: Captioner, folder: Path) -> bool:
 
 def look_up(captioner: Captioner, environ: Mapping[str, str] | None = None) -> hub.DownloadPlan:
     """What a download would bring, from the commit that loratui knows. Raises `HubError`."""
+    captioner.require_extra()  # before gigabytes that nothing here could read
     return hub.look_up(captioner.repo, captioner.files, known=True, revision=captioner.revision, environ=environ)
 
 

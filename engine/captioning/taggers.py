@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,8 +33,7 @@ _GET = "Download it again: its files do not fit together."
 def load(captioner: Captioner, folder: Path | None, options: Mapping[str, Any]) -> Tagger:
     """See `protocol.Load`. `options`: `general_threshold` and `character_threshold`, 0 to 1."""
     assert folder is not None, captioner.id
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise UsageError(f"{captioner.title} needs onnxruntime.", "pip install 'loratui[taggers]'")
+    captioner.require_extra()
     return Tagger(captioner, read_tags(folder / "selected_tags.csv"), folder / "model.onnx", thresholds(options))
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import socket
+import socketserver
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from PIL import Image
@@ -140,3 +144,42 @@ def test_an_address_is_checked_and_who_sees_the_images_is_said() -> None:
     assert "leave this machine and go to a.example" in where("https://a.example/v1")
     with pytest.raises(UsageError, match="Which model"):
         load(CAPTIONERS["endpoint"], None, {"url": "http://localhost/v1"})
+
+
+def test_an_answer_in_drops_and_one_that_breaks_off_are_told() -> None:
+    ended = threading.Event()
+
+    def drops(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not ended.wait(0.01):
+            connection.sendall(b" ")
+
+    with served(drops) as url, pytest.raises(LoratuiError, match="does not end") as told:
+        asked(url, timeout_s=0.1, tries=1).captions([image()], "")
+    assert told.value.exit_code is ExitCode.UNAVAILABLE
+    ended.set()
+    with (
+        served(lambda connection: connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"choices"')) as url,
+        pytest.raises(LoratuiError, match="no answer of a chat"),
+    ):
+        asked(url, tries=1).captions([image()], "")
+
+
+@contextmanager
+def served(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that answers with bytes as they are."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            with suppress(OSError):  # the other side has left
+                answer(self.request)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
