@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loratui.engine.importing import ai_toolkit_data, files, tables
+from loratui.engine.importing import ai_toolkit_data, files, masks, tables
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, family_of, spec_of, trains, words
 from loratui.engine.importing.families import flows as objective_flows
@@ -54,6 +54,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
         return reading, Amount()
     _network(reading, family)
     batch = ai_toolkit_data.dataset(reading)
+    masks.of_ai_toolkit(reading)
     _train(reading, family)
     ai_toolkit_data.samples(reading)
     amount = _amount(reading, batch)

@@ -180,6 +180,8 @@ def _dataset(settings: Settings, plan: Plan) -> Mapping[str, Any]:
         subset["class_tokens"] = words
     subset |= {"caption_extension": ".txt", "shuffle_caption": data.shuffle_captions, "keep_tokens": data.keep_tokens,
                "flip_aug": data.flip, "caption_dropout_rate": data.caption_dropout}  # fmt: skip
+    if data.masks == "alpha":
+        subset["alpha_mask"] = True
     if data.caption_choice == "line+wildcards":
         subset["enable_wildcard"] = True
     return {
@@ -195,6 +197,7 @@ _CANNOT: Mapping[str, str] = {
     "training.weighting": "sd-scripts weights only with timestep_sampling sigma, which draws otherwise.",
     "training.processes": "Start sd-scripts with accelerate launch --num_processes.",
     "dataset.held_out": "sd-scripts has validation_split, which chooses the images itself.",
+    "dataset.masks": "sd-scripts keeps no weight outside of a mask, and makes the loss smaller with it; its masks are in a folder of their own (conditioning_data_dir).",
     "dataset.class_images": "Make the images first, and give their folder as a subset with is_reg.",
     "dataset.caption_choice": "sd-scripts reads the first line of a caption, or with enable_wildcard a random one.",
     "adapter.dora": "Only LyCORIS has DoRA there (dora_wd), in names of its own.",
@@ -213,6 +216,6 @@ def _cannot(settings: Settings) -> Iterator[tuple[str, Any, str]]:
             value.removesuffix("+conv") == "sd-scripts" or (lycoris and value in _LYCORIS_PRESETS)
         ):
             continue
-        if key == "dataset.caption_choice" and value == "line+wildcards":
+        if key == "dataset.caption_choice" and value in ("line+wildcards", "first"):
             continue
         yield key, list(value) if isinstance(value, tuple) else value, why

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loratui.engine.families import FAMILIES
-from loratui.engine.importing import files, onetrainer_data, onetrainer_noise, tables
+from loratui.engine.importing import files, masks, onetrainer_data, onetrainer_noise, tables
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, spec_of, trains
 from loratui.engine.importing.families import flows as objective_flows
@@ -74,6 +74,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     _adapter(reading)
     _layers(reading, family)
     _rates(reading, flows)
+    masks.of_onetrainer(reading)
     onetrainer_noise.noise(reading, flows)
     onetrainer_noise.loss(reading, flows)
     onetrainer_data.dataset(reading)

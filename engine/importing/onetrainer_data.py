@@ -22,6 +22,8 @@ def dataset(reading: Reading) -> None:
     else:
         reading.taken("resolution", {"dataset.resolution": int(found[0])})
         reading.assumed("resolution", 512, {"dataset.resolution": 512})
+    lines = "OneTrainer draws one line of a caption file each time."
+    reading.assumed("captions", "lines", {"dataset.caption_choice": "line"}, lines)
     reading.taken("aspect_ratio_bucketing", {"dataset.buckets": reading.yes("aspect_ratio_bucketing", True)})
     concepts = reading.values.get("concepts")
     first = concepts[0] if isinstance(concepts, list) and concepts and isinstance(concepts[0], dict) else {}

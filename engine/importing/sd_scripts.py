@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loratui.engine.importing import lycoris, sd_scripts_data, sd_scripts_noise, tables
+from loratui.engine.importing import lycoris, masks, sd_scripts_data, sd_scripts_noise, tables
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_keys, by_word, family_of, trains
 from loratui.engine.importing.families import flows as objective_flows
@@ -35,6 +35,7 @@ def read(reading: Reading, family: str = "", *, has_network: bool = True) -> Amo
     sd_scripts_data.dataset(reading)
     sd_scripts_data.precision(reading)
     sd_scripts_data.captions(reading, family)
+    masks.of_sd_scripts(reading)
     sd_scripts_data.saving(reading)
     amount = steps(reading)
     samples(reading, amount, prompts="sample_prompts", every_steps="sample_every_n_steps", every_epochs="sample_every_n_epochs")

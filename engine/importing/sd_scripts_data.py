@@ -61,7 +61,9 @@ def captions(reading: Reading, family: str) -> None:
     if reading.yes("enable_wildcard"):
         reading.taken("enable_wildcard", {"dataset.caption_choice": "line+wildcards"})
     else:
-        reading.nothing("enable_wildcard", "It is off; sd-scripts reads the first line of a caption file, loratui all of it.")
+        why = "sd-scripts reads the first line of a caption file."
+        reading.taken("enable_wildcard", {"dataset.caption_choice": "first"}, why)
+        reading.assumed("enable_wildcard", False, {"dataset.caption_choice": "first"}, why)
     skip = reading.whole("clip_skip", 1)
     if spec_of(family).text.clip_skip == 1:
         reading.taken("clip_skip", {"base.clip_skip": max(1, skip)})

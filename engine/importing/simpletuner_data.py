@@ -63,6 +63,10 @@ def dataset(reading: Reading, backend: bool) -> None:
         )
     else:
         reading.nothing("data_backend_config", "Its first set of images is read too.")
+    whole = "backend.disable_multiline_split" if reading.given("backend.disable_multiline_split") else "disable_multiline_split"
+    lines = {} if reading.yes(whole) else {"dataset.caption_choice": "line"}
+    reading.taken(whole, lines, "SimpleTuner draws one line of a caption file each time.")
+    reading.assumed("disable_multiline_split", False, lines, "SimpleTuner draws one line of a caption file each time.")
     drop = reading.number("caption_dropout_probability", 0.1)
     reading.taken("caption_dropout_probability", {"dataset.caption_dropout": drop})
     reading.assumed("caption_dropout_probability", 0.1, {"dataset.caption_dropout": drop})

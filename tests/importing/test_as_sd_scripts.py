@@ -17,7 +17,7 @@ PRESETS = [p.name for preset in list_presets() for p in (preset, *preset.variant
 SAID_OTHERWISE = {
     "adapter.alpha", "adapter.alpha_ratio", "adapter.conv_alpha", "schedule.rule", "schedule.repeats", "schedule.epochs", "schedule.image_steps",
     "schedule.exposures", "schedule.folder_repeats", "optimizer.name", "optimizer.beta2", "training.precision", "output.name",
-    "training.timestep_sampling", "base.clip_skip", "optimizer.text_encoder_learning_rate", "adapter.conv_rank",
+    "training.timestep_sampling", "base.clip_skip", "optimizer.text_encoder_learning_rate", "adapter.conv_rank", "dataset.caption_choice",
 }  # fmt: skip
 """The same in other settings: alpha as a number, the rule as repeats and epochs, auto as what it stands for."""
 IRRELEVANT = ("validation.", "when_finished.", "memory.", "samples.", "training.end_", "schedule.", "dataset.image", "dataset.subject",
