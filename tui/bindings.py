@@ -486,6 +486,8 @@ KEYS: tuple[Key, ...] = (
         Key("faces", "f", "faces", "check faces too; downloads the detector once (230 KB)", when="model.can_look_for_faces"),
         Key("deep_stop", "d", "stop check", action="stop_deep", when="model.can_stop_measuring",
             help="stop the deep check; its results stay"),
+        Key("masks", "a", "masks", "make masks of persons or faces, which weight the loss", when="model.can_make_masks"),
+        Key("masks_stop", "a", "stop masks", action="stop_masks", when="model.makes_masks", help="stop making masks; those made stay"),
         Key("changes", "w", "changes", "list every change before it is made", when="model.has_changes"),
     ),
     *_on(("dataset", "dataset_image", "dataset_captions", "dataset_proposals", "dataset_changes"),

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.engine.dataset import decoding, yunet
 from loratui.engine.dataset.facts import Box
+from loratui.engine.dataset.mask_making import LONGEST_PX, scaled
 from loratui.engine.job_child import Answer, Content, Parent
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LONGEST_PX = 512
-"""Longest side of a mask: it is used at the size of latents."""
 _HEAD = Box(0.35, 0.55, 0.35, 0.3)
 """How far a head reaches beyond its face box at each side, in widths and heights of the box: hair, ears and chin."""
 
@@ -55,9 +54,3 @@ def heads(image: Image, boxes: list[Box]) -> Image | None:
         top, bottom = box.top - _HEAD.top * box.height, box.bottom + _HEAD.bottom * box.height
         draw.ellipse((left * mask.width, top * mask.height, right * mask.width, bottom * mask.height), fill=255)
     return mask
-
-
-def scaled(shape: tuple[int, int]) -> tuple[int, int]:
-    """The size in px of the mask of an image of this size."""
-    scale = min(1.0, LONGEST_PX / max(shape))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))

@@ -10,8 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from loratui.engine.captioning.mask_worker import scaled
-from loratui.engine.dataset.mask_making import SEGMENTER
+from loratui.engine.dataset.mask_making import SEGMENTER, scaled
 from loratui.engine.errors import UsageError
 from loratui.engine.families.common.clip import CLIP_TOKENIZER
 from loratui.engine.untrusted import read_whole

@@ -34,6 +34,9 @@ SEGMENTER = Weights(
 """CIDAS/clipseg-rd64-refined in half precision, half as much to download; OneTrainer makes its masks by the same model. `bytes` is the
 most that the file can have: 150 747 746 values of 2 bytes and a header."""
 
+LONGEST_PX = 512
+"""Longest side of a mask: it is used at the size of latents."""
+
 WEIGHTS: Mapping[str, Weights] = {"person": SEGMENTER, "face": yunet.WEIGHTS}
 """Kind of masks that can be made -> the model that finds it."""
 
@@ -66,6 +69,12 @@ def find(kind: str, home: Path) -> Path | None:
 def fetch(kind: str, home: Path, download: Download | None = None) -> Path:
     """The model, downloaded from the hub unless it is here. Raises `LoratuiError`."""
     return find(kind, home) or WEIGHTS[kind].fetch(home, download)
+
+
+def scaled(shape: tuple[int, int]) -> tuple[int, int]:
+    """The size in px of the mask of an image of this size."""
+    scale = min(1.0, LONGEST_PX / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def missing(scan: DatasetScan, kind: str) -> list[ImageEntry]:

@@ -15,6 +15,7 @@ from textual.worker import get_current_worker
 from loratui.engine.dataset.remedies import Remedy
 from loratui.tui.dataset import jobs
 from loratui.tui.dataset.captioning import Captioning, Order
+from loratui.tui.dataset.masking import Masking
 from loratui.tui.services import services_of
 from loratui.tui.wizard.draft import CHOICES
 
@@ -61,6 +62,7 @@ class DatasetModel:
         self._after_saving: Callable[[], None] | None = None
         self.captioning = Captioning(lambda: self._home, self._start)
         """Captioners, and what they propose."""
+        self.masking = Masking(lambda: self._home, self._start)
 
     def begin(self) -> None:
         """Lets the screen have its turn more often than Python's threads do by themselves."""
@@ -71,6 +73,9 @@ class DatasetModel:
         """The deep check ends with the step: its figures stay in the draft, and it can go on later."""
         sys.setswitchinterval(self._turns_before_s)
         self.stop_measuring()
+        if self.masking.words:
+            self.masking.stop()
+            services_of(self._node).tell("No more masks are made; those that were made stay.")
         if self.captioning.works:
             self.captioning.stop()
             services_of(self._node).tell("The captioner stops; what it proposed stays.")
@@ -123,6 +128,16 @@ class DatasetModel:
     def can_stop_measuring(self) -> bool:
         """Whether the deep check is under way."""
         return self.ready and self.measuring is not None
+
+    @property
+    def can_make_masks(self) -> bool:
+        """Whether masks could be made."""
+        return self.ready and not self.masking.words
+
+    @property
+    def makes_masks(self) -> bool:
+        """Whether masks are being made."""
+        return bool(self.masking.words)
 
     @property
     def can_look_for_faces(self) -> bool:
@@ -298,6 +313,17 @@ class DatasetModel:
     def fetch_detector(self) -> None:
         """Brings the face detector here unless it is."""
         self._start("detector", "fetch the face detector", partial(jobs.fetch_detector, self._home))
+
+    def make_masks(self, kind: str) -> None:
+        """Makes masks of a kind. The person has agreed to what is downloaded."""
+        if self.edits is not None:
+            self.masking.begin(self.edits.scan, kind, self._node.post_message)
+            self.changed()
+
+    def masks_ended(self) -> None:
+        """No more are made."""
+        self.masking.words = ""
+        self.changed()
 
     # Captioners
 

@@ -13,6 +13,7 @@ from loratui.tui.dataset import jobs, topics
 from loratui.tui.dataset.captioning import CaptionerEnded, CaptionerWent, NotKept, ProposalsRead
 from loratui.tui.dataset.findings_pane import FindingsPane
 from loratui.tui.dataset.form import DatasetForm
+from loratui.tui.dataset.masking import MasksEnded, MasksGo, MasksScreen
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.no_images import NoImages
 from loratui.tui.dataset.recent import remember_folder
@@ -209,6 +210,18 @@ class DatasetScreen(StepScreen):
         if self.model.ready:
             self._say_summary()
 
+    def on_masks_go(self, message: MasksGo) -> None:
+        """How far the masks are: one line, since it changes often."""
+        self.model.masking.words = message.words
+        if self.model.ready:
+            self._say_summary()
+
+    def on_masks_ended(self, message: MasksEnded) -> None:
+        """Reads the folder again, with its masks."""
+        self.loratui.tell(message.words, "warning" if message.problem else "information")
+        self.model.masks_ended()
+        self.action_read_again()
+
     # What the set holds
 
     def _edits_changed(self) -> None:
@@ -242,7 +255,7 @@ class DatasetScreen(StepScreen):
         edits, measuring = self.model.edits, self.model.measuring
         assert edits is not None
         deep = f"deep check {text.number(measuring[0])} of {text.number(measuring[1])}" if measuring else ""
-        deep = self.model.captioning.words or deep
+        deep = self.model.captioning.words or self.model.masking.words or deep
         self.line("dataset-text").say(topics.summary(edits, self.model.judgement, deep))
 
     def on_option_list_option_selected(self) -> None:
@@ -426,6 +439,19 @@ class DatasetScreen(StepScreen):
         """Looks for faces too; the detector is brought here first."""
         self._form.say("Getting the face detector …")
         self.model.fetch_detector()
+
+    def action_masks(self) -> None:
+        """Makes masks of persons or faces, once the person has said which."""
+
+        def answered(kind: str | None) -> None:
+            if kind:
+                self.model.make_masks(kind)
+
+        self.app.push_screen(MasksScreen(), answered)
+
+    def action_stop_masks(self) -> None:
+        self.model.masking.stop()
+        self._form.say("No more masks are made; a makes the rest.")
 
     # Screens above
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ import pytest
 from made_images import clean_set, drawn
 from PIL import Image
 from screen_text import hides, paste, shows, type_text, waits
+from small_files import YUNET_STAND_IN
 from textual.pilot import Pilot
 
 from loratui.engine import durable
-from loratui.engine.dataset import caption_store
+from loratui.engine.dataset import caption_store, mask_making
 from loratui.engine.disk_errors import disk_error
 from loratui.tui.app import LoratuiApp
 from loratui.tui.dataset.image_screen import DatasetImageScreen
@@ -111,6 +114,25 @@ async def test_a_mask_is_shown_over_its_image(home: Path, photos: Path) -> None:
         await waits(pilot, lambda: view._image == bare)
         await pilot.press("m", "right")
         await shows(pilot, "The mask is damaged")
+
+
+async def test_masks_are_made_in_the_dataset_step(home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2")
+    known = {"bytes": len(YUNET_STAND_IN), "sha256": hashlib.sha256(YUNET_STAND_IN).hexdigest()}
+    weights = {"face": dataclasses.replace(mask_making.WEIGHTS["face"], **known), "person": mask_making.WEIGHTS["person"]}
+    monkeypatch.setattr(mask_making, "WEIGHTS", weights)
+    (home / "models").mkdir(parents=True)
+    (home / "models" / weights["face"].file).write_bytes(YUNET_STAND_IN)
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
+        await in_the_tiles(pilot)
+        await pilot.press("a")
+        await shows(pilot, "Make the masks that are missing", "302.0 MB, Apache-2.0", "MIT", "p  persons")
+        await pilot.press("n")
+        await hides(pilot, "Make the masks")
+        await pilot.press("a", "f")
+        await shows(pilot, "12 masks made")
+        await waits(pilot, lambda: len(list((photos / "masks-face").iterdir())) == 12)
+        await shows(pilot, "Masks of 12 images are not used")
 
 
 async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Path, photos: Path) -> None:
