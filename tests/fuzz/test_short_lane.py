@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 from fuzz_targets import MOST_MIB, TARGETS, memory_mib, mutated, tried
 
-INPUTS = {"header": 600, "json": 150, "toml": 80, "zip": 120, "image": 250, "events": 700, "hub": 300, "lora": 250}
+INPUTS = {
+    "header": 600,
+    "json": 150,
+    "toml": 80,
+    "zip": 120,
+    "image": 250,
+    "events": 700,
+    "hub": 300,
+    "lora": 250,
+    "lists": 300,
+}
 """By how long one takes: all together are to take less than 5 s."""
 
 
@@ -52,6 +62,14 @@ LARGE = {
     "image": [b"\x89PNG\r\n\x1a\n" + bytes(MIB), b"\xff\xd8\xff\xda" * (MIB // 4), b"II*\0" + b"\xff" * MIB],
     "events": [b"\0" + b"[" * MIB, b"\1" + b"\n" * MIB, b"\0" + b'{"v":1,"seq":' + b"9" * MIB],
     "hub": [b"[" * MIB, b'{"siblings": [' + b'{"rfilename": "a"},' * (MIB // 20) + b"{}]}"],
+    "lists": [
+        b"\0" + b"[" * MIB,
+        b"\0[" + b'{"path":"a","image":{}},' * (MIB // 24) + b"{}]",
+        b"\1" + b'{"file_name":"a","text":"b"}\n' * (MIB // 28),
+        b"\2" + b"a.png," * (MIB // 6),
+        b"\2file_name,text\n" + b'"' * MIB,
+        b"\3" + b"[[datasets]]\n" * (MIB // 13),
+    ],
     "lora": [
         b"lora_unet_" * (MIB // 10),
         b".lora_A" * (MIB // 7),

@@ -469,6 +469,48 @@ def _layers(family: Any) -> list[Any]:
     return _LAYERS[family]
 
 
+LISTS = (".json", ".jsonl", ".csv", ".toml")
+
+
+def lists(data: bytes, folder: Path) -> None:
+    """Lists of captions and of folders. The first byte says which ending the file has."""
+    from loratui.engine.dataset import caption_lists, folder_lists
+
+    path = folder / f"list{LISTS[(data or b' ')[0] % len(LISTS)]}"
+    path.write_bytes(data[1:])
+    for text in caption_lists.read(path).captions.values() if path.suffix != ".toml" else ():
+        assert all(words.isprintable() or "\n" in words for words in text if words.isascii())
+    if path.suffix in folder_lists.SUFFIXES:
+        folder_lists.read(path)
+
+
+def list_seeds() -> list[bytes]:
+    concept = {
+        "path": "a",
+        "name": "b",
+        "balancing": 2.5,
+        "image": {"enable_random_flip": True},
+        "text": {"prompt_source": "concept"},
+    }
+    backend = {
+        "id": "a",
+        "instance_data_dir": "b",
+        "caption_strategy": "instanceprompt",
+        "instance_prompt": ["x"],
+        "repeats": 3,
+    }
+    captions = {"a.png": {"caption": "x", "tags": "y, z"}, "b.png": ["one", "two"], "c": "text"}
+    tables = [[concept], {"concepts": [concept, concept]}, [backend], captions, [{"file_name": "a.png", "text": "x"}]]
+    return [
+        *(b"\0" + json.dumps(table).encode() for table in tables),
+        b'\1{"image_path": "a.png", "caption": "x"}\n{"id": 3, "text": "y"}\n',
+        b'\2file_name;text\r\na.png;"x; y"\r\n',
+        b"\2a.png,x,y\n",
+        b"\2" + "file_name,text\na.png,x\n".encode("utf-16"),
+        b"\3[general]\nnum_repeats=2\n[[datasets]]\n[[datasets.subsets]]\nimage_dir='a'\nclass_tokens='b'\n",
+    ]
+
+
 def lora_seeds() -> list[bytes]:
     layers = {family: _layers(family)[0][1] for family in FAMILIES}
     names = [
@@ -498,8 +540,9 @@ TARGETS: dict[str, Target] = {
     "events": Target(events, event_seeds, ()),
     "hub": Target(hub_answer, hub_seeds, (_failure(), OSError)),
     "lora": Target(lora_names, lora_seeds, ()),
+    "lists": Target(lists, list_seeds, (Unreadable,)),
 }
-"""The eight readers by the names that the command takes."""
+"""The nine readers by the names that the command takes."""
 
 
 def memory_mib() -> float:
