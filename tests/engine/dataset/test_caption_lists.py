@@ -223,7 +223,7 @@ def test_a_link_to_another_kind_of_file_is_no_list(tmp_path: Path) -> None:
     assert captions(scan(tmp_path / "set")) == {"a.png": None}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(sorted(LISTS)),
     st.integers(0, 120),

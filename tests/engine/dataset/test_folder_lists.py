@@ -367,7 +367,7 @@ ODD = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_odd_dataset_files_never_crash(tmp_path: Path, data: st.DataObject) -> None:
     if not (tmp_path / "photos").exists():
@@ -386,7 +386,7 @@ def test_odd_dataset_files_never_crash(tmp_path: Path, data: st.DataObject) -> N
     assert scan(gathered.opened(path, tmp_path / "datasets")).training, "the second subset is sound"
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.booleans())
 def test_odd_values_never_crash(tmp_path: Path, data: st.DataObject, concepts: bool) -> None:
     if not (tmp_path / "photos").exists():
