@@ -93,7 +93,7 @@ class Written(Batches):
             host_gib = hardware.ram().free_gib or math.inf
             way = decide(captioner, _free_gib(), host_gib, choice, failed)
             on_card = way.numbers != "cpu"
-            self._device = torch.device("cuda" if on_card else "cpu")
+            self._device = torch.device("cuda:0" if on_card else "cpu")
             small = torch.bfloat16 if not on_card or torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
             self._dtype = small if on_card or not fp32_fits(captioner, host_gib) else torch.float32
             try:

@@ -42,7 +42,7 @@ def test_every_captioner_that_is_downloaded_says_what_of_which_licence_and_in_no
         assert any(name.endswith((".safetensors", ".onnx")) for name in row.files)
         assert not any(name.endswith((".bin", ".py", ".pt")) for name in row.files)
     assert fetching.offer(WD) == "SmilingWolf/wd-vit-tagger-v3 (about 378.8 MB, Apache-2.0)"
-    assert fetching.offer(CAPTIONERS["joycaption"]).endswith("must have a name that begins with Llama if it is shared)")
+    assert fetching.offer(CAPTIONERS["joycaption"]).endswith("a shared LoRA must be named Llama…)")
 
 
 def test_a_folder_is_whole_with_every_part_that_its_index_names(tmp_path: Path) -> None:
