@@ -17,7 +17,8 @@ from loratui.engine.importing import files, tools
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.reading import Kind, Said
 from loratui.engine.importing.steps import StepCounts, settle
-from loratui.engine.planning.family_rules import misfits
+from loratui.engine.planning.family_rules import guidance
+from loratui.engine.planning.preflight import check_settings
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.untrusted import Unreadable
 from loratui.engine.words import count, number
@@ -80,7 +81,7 @@ def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0,
 
 
 def _recipe(said: tuple[Said, ...], dataset: Path | None) -> tuple[Recipe, tuple[Said, ...], list[str]]:
-    """The recipe of all that is set; what has no meaning for the family is told instead."""
+    """The recipe of all that is set; what cannot be, for the family or beside other settings, is told instead."""
     notes: list[str] = []
     sets: dict[str, Any] = {}
     for one in said:
@@ -90,13 +91,16 @@ def _recipe(said: tuple[Said, ...], dataset: Path | None) -> tuple[Recipe, tuple
         sets["dataset.path"] = str(dataset.expanduser().absolute())
     recipe = Recipe(Settings()).with_changes(sets)
     for _ in range(8):
-        finding = next((f for f in misfits(recipe.settings) if f.settings), None)
+        finding = next((f for f in check_settings(recipe) if f.severity == "error" and f.settings), None)
         if finding is None:
             break
         gone = [ours for ours, fit in finding.settings.items() if get(recipe.settings, ours) != fit]
         recipe = recipe.with_changes(finding.settings)
         said = tuple(_unfit(one, gone, finding.message) for one in said)
         notes.append(finding.message)
+    if "samples.guidance" not in sets:  # loratui's own default, which suits most families
+        for high in guidance(recipe.settings):
+            recipe = recipe.with_changes(high.settings)
     return recipe, said, notes
 
 
