@@ -134,6 +134,16 @@ def test_a_rung_that_nobody_knows_is_refused(rungs: ModuleType) -> None:
 
 
 @pytest.mark.long
+def test_masks_are_timed_and_white_ones_change_no_step(tmp_path: Path) -> None:
+    words = ["--tiny", "--images", "1", "--steps", "8", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
+    subprocess.run([sys.executable, str(BENCHMARKS / "masks.py"), *words], check=True, capture_output=True)
+    report = json.loads((tmp_path / "masks.json").read_text())
+    assert report["segmenter"]["images_s"] > 0
+    assert report["training"]["steps_equal"]
+    assert report["training"]["half"]["exit_code"] == 0
+
+
+@pytest.mark.long
 def test_captioners_are_timed_each_in_its_ways(tmp_path: Path) -> None:
     words = ["--tiny", "--captioners", "blip,wd14", "--images", "3", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
     for _ in range(2):  # the second call has nothing left to do
