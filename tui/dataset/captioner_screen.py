@@ -33,9 +33,6 @@ class CaptionerScreen(ModalScreen[Order | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel")]
     DEFAULT_CSS = """
     CaptionerScreen { align: center middle; background: $background 60%; }
-    CaptionerScreen .dialog { width: 76; max-width: 100%; }
-    CaptionerScreen OptionList { height: 6; scrollbar-size-vertical: 1; border: none; padding: 0; background: $background; }
-    CaptionerScreen #captioner-about { height: 2; margin-bottom: 1; }
     """
 
     def __init__(self, images: Sequence[str], last: Order | None, *, again: bool) -> None:
@@ -116,7 +113,7 @@ class CaptionerScreen(ModalScreen[Order | None]):
             order = Order(row, self._images, hint, options, _number(typed["variants"]), self._again)
             question = self._question(order)
         except UsageError as error:
-            self._say(plain(error.message, "$error"))
+            self._say(plain(error, "$error"))
             return
 
         def answered(yes: bool | None) -> None:
@@ -129,7 +126,8 @@ class CaptionerScreen(ModalScreen[Order | None]):
             self.app.push_screen(ConfirmScreen(*question), answered)
 
     def _question(self, order: Order) -> tuple[str, str, str] | None:
-        """What the person must agree to; None if there is nothing. Raises `UsageError` for an address that is none."""
+        """What the person must agree to; None if there is nothing. Raises `UsageError` for an address that is none, and
+        for a part of the install that is missing."""
         row = order.captioner
         if row.leaves:
             url = endpoint.checked_url(str(order.options["url"]))
@@ -137,6 +135,7 @@ class CaptionerScreen(ModalScreen[Order | None]):
                 return None
             said = endpoint.where(url)
             return f"Send {text.count(len(order.images), 'image')}?", f"{said[0].upper()}{said[1:]}.", "send them"
+        row.require_extra()
         if self._here[row.id]:
             return None
         return f"Download {row.title}?", f"{fetching.offer(row)}\nIt comes from the Hugging Face hub, once.", "download it"
