@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -219,7 +220,7 @@ class Asking:
 
     def _captions(self, raw: Sequence[str], constant_hair: Sequence[str]) -> list[Proposed]:
         return [
-            caption_for(_answer(text, self.captioner), self.captioner, self.wish, self.counter, length, constant_hair)
+            _caption(text, self.captioner, self.wish, self.counter, length, tuple(constant_hair))
             for text, length in zip(raw, self.wish.lengths, strict=False)
         ]
 
@@ -263,6 +264,14 @@ def _contents(images: Sequence[ImageEntry], outcome: Outcome, cancelled: Callabl
                 Failed(image.relative, clean(f"{image.relative} cannot be read: {error}"), "Read the folder again.")
             )
     return found
+
+
+@lru_cache(maxsize=20_000)
+def _caption(
+    raw: str, captioner: Captioner, wish: Wish, counter: TokenCounter, length: Length, constant_hair: tuple[str, ...]
+) -> Proposed:
+    """Kept, since the whole set is looked over after each question."""
+    return caption_for(_answer(raw, captioner), captioner, wish, counter, length, constant_hair)
 
 
 def _raw(answer: Answer) -> str:

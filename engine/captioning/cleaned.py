@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,6 +90,7 @@ _CHAT = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'A-Z0-9])")
 _LOOP = re.compile(r"((?:\S+\s+){0,7}?\S+?)(?:[\s,]+\1){3,}", re.IGNORECASE)
 """The same one to eight words four times in a row, as a model does that does not come to its end."""
+_AGAIN = 4
 _FOREIGN = frozenset(
     {
         *("der", "das", "ein", "eine", "einem", "einen", "einer", "und", "mit", "ist", "auf", "het", "een", "met", "van", "op"),
@@ -138,7 +140,8 @@ def _without_markdown(text: str) -> str:
 def _without_loops(text: str) -> tuple[str, str]:
     """The text with each sentence and each run of words once, and the first words that came again and again."""
     looped = ""
-    if match := _LOOP.search(text[:2000]):
+    often = max(Counter(caption_words.words(text[:2000].lower())).values(), default=0)
+    if often >= _AGAIN and (match := _LOOP.search(text[:2000])):
         looped = match[1].strip(" ,")
         text = text[: match.end(1)].rstrip(" ,")
     seen: dict[str, str] = {}

@@ -120,9 +120,9 @@ def _of_tags(names: Iterable[str], wish: Wish, counter: TokenCounter, length: Le
     named = [word for word in (wish.trigger, wish.class_word) if word]
     kept = [*named, *tags[: TAGS[length] - len(named)]]
     flags = [Flag("few_tags")] if len(kept) < FEWEST else []
-    while len(kept) > len(named) + 1 and counter.count(", ".join(kept)) > wish.tokens:
+    while len(kept) > len(named) and counter.count(", ".join(kept)) > wish.tokens:
         kept.pop()
-    if not tags:
+    if len(kept) == len(named):
         return Proposed("", (Flag("empty"),))
     if sum(len(caption_words.words(tag)) > 6 for tag in tags) * 2 > len(tags):
         flags.append(Flag("unclear", (max(tags, key=len),)))

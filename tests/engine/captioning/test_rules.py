@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loratui.engine.captioning import learnt, whole_set
 from loratui.engine.captioning.captioners import CAPTIONERS, captioner
@@ -76,6 +78,7 @@ def test_a_caption_of_a_person_names_what_varies(answer: str, caption: str) -> N
         ("Uma mulher de casaco vermelho está na praia ao entardecer", "language"),
         ("一个女人站在海滩上", "language"),
         ("a bald " + "bald " * 30, "loop"),
+        ("A man, a man, a man, a man, a man", "loop"),
         ("A man sits. The sky is blue. The sky is blue. The sky is blue.", "loop"),
         ("Please upload the image, and I will describe it.", "unclear"),
     ],
@@ -199,10 +202,10 @@ def test_an_instruction_knows_subject_length_hint_and_what_was_wrong() -> None:
 
 
 def test_a_wish_comes_from_the_recipe_and_has_a_digest_of_its_own() -> None:
-    settings = replace(Settings(), {"dataset.trigger": "anafox", "dataset.class_word": "woman", "base.family": "flux"})
-    wanted = Wish.of(settings, variants=2)
+    recipe = replace(Settings(), {"dataset.trigger": "anafox", "dataset.class_word": "woman", "base.family": "flux"})
+    wanted = Wish.of(recipe, variants=2)
     assert (wanted.named, wanted.tokens, wanted.lengths) == ("anafox woman", 512, ("usual", "short"))
-    assert wanted.digest == Wish.of(settings, variants=2).digest != Wish.of(settings, variants=2, hint="more").digest
+    assert wanted.digest == Wish.of(recipe, variants=2).digest != Wish.of(recipe, variants=2, hint="more").digest
 
 
 def test_captioners_are_found_by_id_and_alias() -> None:
@@ -222,6 +225,59 @@ def test_hostile_answers_cost_no_time() -> None:
     ):
         caption_for(Answer(text), QWEN, wish(), ESTIMATE)
         cleaned(text, "tags")
+
+
+_WORDS = st.sampled_from(
+    [
+        *[
+            "a",
+            "the",
+            "woman",
+            "man",
+            "girl",
+            "with",
+            "long",
+            "blonde",
+            "blue",
+            "hair",
+            "eyes",
+            "and",
+            "in",
+            "red",
+            "coat",
+            "is",
+            ",",
+            ".",
+            "her",
+            "style",
+            "photo",
+            "of",
+            "anafox",
+        ],
+        "painting",
+        "**",
+        "\n",
+        "(",
+        '"',
+        "é",
+        "女",
+    ]
+)
+
+
+@given(
+    st.lists(_WORDS | st.text(max_size=8), max_size=60).map(" ".join),
+    st.sampled_from(["person", "style", "thing"]),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_whatever_is_answered_the_caption_is_one_line_that_begins_with_the_trigger(
+    answer: str, subject: Subject, tags: bool
+) -> None:
+    told = proposed(answer, wish(subject, tokens=30, base=PONY if tags else ""))
+    assert ESTIMATE.count(told.text) <= 30
+    assert told.text == " ".join(told.text.split())
+    assert told.text.startswith("anafox") if told.text else told.useless
 
 
 def test_each_flag_has_its_words() -> None:
