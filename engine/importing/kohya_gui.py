@@ -45,6 +45,7 @@ FORMULA = "images × repeats / {batch} / {accumulation} × epochs, rounded up on
 def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how it counts its steps."""
     reading = Reading.renamed("kohya_ss", table, lambda name: _RENAMED.get(name, name))
+    reading.folder = folder
     _additional(reading)
     named = reading.given("dataset_config")
     sd_scripts_files.add_datasets(reading, folder)

@@ -45,8 +45,13 @@ def samples(reading: Reading, amount: Amount, *, prompts: str, every_steps: str,
     if not text:
         return
     if "\n" not in text and re.search(r"\.(txt|toml|json)\s*$", text):
-        reading.changed(prompts, {}, "The prompts are in this file; copy them to samples.prompts.")
-        return
+        found = reading.beside(text) if text.endswith(".txt") else None
+        if found is None:
+            reading.changed(
+                prompts, {}, "The prompts are in this file, which is not here as text; copy them to samples.prompts."
+            )
+            return
+        text = found
     _lines(reading, prompts, text)
 
 

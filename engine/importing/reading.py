@@ -7,9 +7,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from loratui.engine.cleaning import clean
+from loratui.engine.limits import TINY_FILE_BYTES
+from loratui.engine.untrusted import Unreadable, read_text
 from loratui.presets.schema import KEYS, SchemaError, check
 
 Kind = Literal["taken", "changed", "does_nothing", "not_understood"]
@@ -94,6 +97,8 @@ class Reading:
         self._names = dict(names or {})
         self.said: dict[str, Said] = {}
         self.known: set[str] = set()
+        self.folder: Path | None = None
+        """Where the file is, for those that it names."""
         self.problem = ""
         """Why no recipe can be made, such as for a model that is not trained here."""
         self._put_in: set[str] = set()
@@ -119,6 +124,15 @@ class Reading:
         else:
             self._put_in.add(key)
         self.values[key] = value
+
+    def beside(self, name: str) -> str | None:
+        """The text of a small file that the settings name: as they say, else of that name beside them; None without one."""
+        for path in (Path(name), *([self.folder / Path(name.replace("\\", "/")).name] if self.folder else [])):
+            try:
+                return read_text(path, TINY_FILE_BYTES)
+            except Unreadable:
+                continue
+        return None
 
     # values, of which those that are no such value are told
 

@@ -17,6 +17,7 @@ from loratui.engine.importing import files, tools
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.reading import Kind, Said
 from loratui.engine.importing.steps import StepCounts, settle
+from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.family_rules import guidance
 from loratui.engine.planning.preflight import check_settings
 from loratui.engine.planning.recipe import Recipe
@@ -73,6 +74,7 @@ def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0,
     recipe, said, notes = _recipe(said, dataset)
     folder = dataset or _folder(recipe)
     notes += _of_folders(found) if dataset is None else ()
+    notes += _not_here(recipe)
     with tempfile.TemporaryDirectory(prefix="loratui-import-") as place:
         scanned = None if images else _scanned(folder, Path(place), asked=dataset is not None)
         recipe, steps = settle(recipe, amount, scanned, images)
@@ -117,6 +119,18 @@ def _folder(recipe: Recipe) -> Path | None:
         return Path(path) if path and Path(path).is_dir() else None
     except (OSError, ValueError):
         return None
+
+
+def _not_here(recipe: Recipe) -> Iterator[str]:
+    """What the recipe names that is not on this machine."""
+    base, folder = recipe.settings.base.model, recipe.settings.dataset.path
+    try:
+        if not base or base_path(base) is None:
+            yield f"The base {base or 'is not named'}{' is not on this machine' if base else ''}: loratui train takes one with --base."
+        if not folder or not Path(folder).exists():
+            yield f"The images {f'in {folder} are not on this machine' if folder else 'are not named'}: give their folder with --dataset."
+    except (OSError, ValueError):  # a name that no file can have
+        yield "The base or the images have a name that no file can have here."
 
 
 def _of_folders(found: tools.Found) -> Iterator[str]:

@@ -33,6 +33,7 @@ def training(
     program = values.pop("script", "")
     launch = values.pop("launch", "")
     reading = Reading("sd-scripts", values, names)
+    reading.folder = folder
     add_datasets(reading, folder, datasets)
     for shown, value in twice:
         reading.also(shown, value, "changed", "The same name stands in a later section, which counts.")
@@ -63,7 +64,7 @@ def add_datasets(reading: Reading, folder: Path, datasets: Mapping[str, Any] | N
         if not is_first:
             same = first.get(key) == value
             words = (
-                "As in the first folder."
+                "The same as the value that counts."
                 if same
                 else "loratui trains on one folder with one value for all; several subjects are N_name folders in it."
             )

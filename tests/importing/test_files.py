@@ -151,3 +151,15 @@ def test_the_dataset_file_that_settings_name_is_read_with_them(tmp_path: Path) -
     (tmp_path / "sets.toml").unlink()
     kinds = {one.key: one.kind for one in import_settings(file, images=10).said}
     assert kinds["dataset_config"] == "changed"
+
+
+def test_prompts_are_read_from_the_file_beside(tmp_path: Path) -> None:
+    for path in (HERE / "files" / "fluxgym" / "20gb").iterdir():
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "sample_prompts.txt").write_text("anafox at the beach --w 768 --h 1024 --s 20\n# nothing\nanafox in the rain\n")
+    found = import_settings(tmp_path, images=18)
+    assert found.recipe is not None
+    samples = found.recipe.settings.samples
+    assert samples.prompts == ("anafox at the beach", "anafox in the rain")
+    assert (samples.width, samples.height, samples.steps) == (768, 1024, 20)
+    assert any("is not on this machine" in note for note in found.notes)
