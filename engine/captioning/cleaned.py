@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from loratui.engine.captioning.captioners import Writes
 from loratui.engine.cleaning import clean_lines
 from loratui.engine.dataset import caption_words, captions
+from loratui.engine.untrusted import Unreadable, parse_json
 
 LONGEST = 8000
 """Letters of an answer that are looked at and kept."""
@@ -108,7 +109,7 @@ def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     text = clean_lines(text, LONGEST, LONGEST).replace("␀", "")
     text = _SPECIAL.sub(" ", _THOUGHT.sub("", text))
     refused = _REFUSAL.search(text[:400])
-    text = _without_markdown(text)
+    text = _without_markdown(_out_of_json(text))
     flags: list[Flag] = []
     if refused:
         return "", (Flag("refused"),)
@@ -125,6 +126,21 @@ def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     if not _is_english(text, writes):
         flags.append(Flag("language"))
     return text, tuple(flags)
+
+
+def _out_of_json(text: str) -> str:
+    """The caption in `{"caption": "A cat."}`, or the tags in a list; any other text as it is."""
+    bare = _FENCE.sub("", text).strip()
+    if bare[:1] not in ("{", "["):
+        return text
+    try:
+        value = parse_json(bare)
+    except Unreadable:
+        return text
+    value = next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else text
 
 
 def _without_markdown(text: str) -> str:

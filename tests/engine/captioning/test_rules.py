@@ -58,6 +58,7 @@ def proposed(text: str, wanted: Wish | None = None, **more: object) -> Proposed:
         ('"anafox woman" in a coat.\n\nNote: I avoided facial features.', "anafox woman in a coat"),
         ('**Caption:** "A woman on a beach."', "anafox woman on a beach"),
         ("Sure! Here's a caption:\n\n> A **woman** on a beach.\n\nLet me know if you need more!", "anafox woman on a beach"),
+        ('```json\n{"caption": "A woman on a beach."}\n```', "anafox woman on a beach"),
         ("<think>A person?</think>A woman on a beach.", "anafox woman on a beach"),
         ("# Caption\n- A woman on a roof.\n- It is night.", "anafox woman on a roof. It is night"),
     ],
@@ -153,6 +154,7 @@ def test_a_base_that_knows_tags_is_given_tags() -> None:
     assert "Danbooru" in instruction(QWEN, wish(base="noobaiXL.safetensors"))
     assert "e621" in instruction(QWEN, wish(base="fluffyrock.safetensors"))
     assert wish().form(QWEN) == "sentences"
+    assert proposed('["red coat", "beach", "dusk"]', wish(base=PONY)).text == "anafox, woman, red coat, beach, dusk"
     told = proposed("red coat, beach, 1girl, dusk, looking_at_viewer, score_9", wish(base=PONY))
     assert told.text == "anafox, woman, 1girl, red coat, beach, dusk, looking at viewer"
 
