@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import broken, chat_server, said
+from chat_server import Reply, broken, chat_server, said
 from made_images import clean_set
 from screen_text import hides, shows, waits
 from textual.pilot import Pilot
@@ -229,3 +230,49 @@ async def test_a_captioner_that_is_not_here_is_downloaded_after_a_yes_only(home:
         await shows(pilot, "Download Florence-2 base?", "MIT", "download it")
         await pilot.press("n", "escape")
         await shows(pilot, "captions by machine")
+
+
+@pytest.mark.long
+async def test_a_captioner_on_this_machine_proposes_in_its_job(home: Path, photos: Path) -> None:
+    from made_captioners import make  # with torch
+
+    make("florence", home / "models" / "florence-2-base")
+    before = texts(photos)
+    app = LoratuiApp(home, "dataset", draft=draft_of(photos))
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        step = await in_the_review(pilot)
+        await pilot.press("g")
+        await shows(pilot, "Florence-2 base       sentences  on this machine")
+        await pilot.press("enter")
+        await waits(pilot, lambda: step.model.captioning.works)
+        await waits(pilot, lambda: not step.model.captioning.works, timeout_s=120)
+        await shows(pilot, "3 captions proposed by Florence-2 base")
+        assert {one.captioner for one in Proposals(home, photos)} == {"florence-2-base"}
+        assert texts(photos) == before
+
+
+@pytest.mark.long
+async def test_a_captioner_is_stopped_and_goes_on_where_it_was(home: Path, photos: Path) -> None:
+    go_on = threading.Event()
+
+    def answer(at: int) -> Reply:
+        if at == 1:
+            assert go_on.wait(60)
+        return said(f"A woman in a red coat number {at}, in a park.")
+
+    app = LoratuiApp(home, "dataset", draft=draft_of(photos))
+    with chat_server(answer) as chat:
+        async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+            step = await in_the_review(pilot)
+            await pilot.press("g")
+            await order(pilot, chat.url)
+            await waits(pilot, lambda: len(chat.requests) == 2, timeout_s=60)
+            await pilot.press("t")
+            await shows(pilot, "Stopped.", timeout_s=20)
+            go_on.set()
+            assert [one.file for one in Proposals(home, photos)] == ["00.png"]
+            await pilot.press("g")
+            await order(pilot, chat.url)
+            await waits(pilot, lambda: len(step.model.captioning.by) == 3, timeout_s=60)
+            assert len(set(chat.images())) == 3
+            assert len(chat.requests) == 4  # the one that was under way is asked again, the first is not
