@@ -51,12 +51,15 @@ def beside(names: Sequence[str]) -> set[str]:
 
 def with_masks(images: Iterable[ImageEntry], root: Path, header: Callable[[Path], decoding.Header]) -> list[ImageEntry]:
     """The images with their masks, where they have some below `root`. `header` reads that of a mask, and may raise `ImageError`."""
-    places: dict[Path, tuple[tuple[str, Mapping[str, Path]], ...]] = {}
+    places: dict[str, tuple[tuple[str, Mapping[str, Path]], ...]] = {}
     found = []
     for image in images:
-        folder = image.path.parent
+        folder = image.relative.rpartition("/")[0]
         if folder not in places:
-            places[folder] = tuple(_places(folder, root))
+            places[folder] = tuple(each for each in _places(image.path.parent, root) if each[1])
+        if not places[folder]:
+            found.append(image)
+            continue
         stem = key(image.path.stem)
         nearest: dict[str, Path] = {}
         for kind, place in places[folder]:

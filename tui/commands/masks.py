@@ -44,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
     from loratui.engine.dataset.scan import scan
     from loratui.engine.runs.directory import loratui_home
 
-    found = scan(Path(args.folder).expanduser())
+    path = Path(args.folder).expanduser()
+    if path.is_file():
+        raise UsageError(f"{path}: masks are made beside the images.", "Give a folder; unpack a zip first.")
+    found = scan(path)
     home, out = loratui_home(), sys.stderr if args.json else sys.stdout
     waiting = mask_making.missing(found, args.of)
     ended = _Ended()

@@ -28,7 +28,7 @@ def _left_out(case: Case) -> Iterator[Finding]:
 
 
 def _ignored(case: Case) -> Iterator[Finding]:
-    known = {ORPHAN, *((file_kinds.MASK, file_kinds.MASKS) if any(image.masks for image in case.scan.images) else ())}
+    known = {ORPHAN, *((file_kinds.MASK, file_kinds.MASKS) if case.settings.dataset.masks != "off" else ())}
     others = [item for item in case.scan.left_out if not item.image and item.reason not in known]
     reasons = "; ".join(f"{listed(names, 3)}: {reason}" for reason, names in _by_reason(others).items())
     return some("ignored", (item.relative for item in others), reasons=reasons)

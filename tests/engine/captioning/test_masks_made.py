@@ -99,6 +99,8 @@ def test_nothing_is_downloaded_without_a_yes(photos: Path, detector: Path, capsy
     detector.unlink()
     assert cli.main(["masks", str(photos), "--of", "face"]) == ExitCode.USAGE
     assert "Add --yes" in capsys.readouterr().err
+    assert cli.main(["masks", str(photos / "a.png")]) == ExitCode.USAGE
+    assert "Give a folder" in capsys.readouterr().err
 
 
 @pytest.mark.long
