@@ -37,7 +37,8 @@ _TIMEOUT_S = 180.0
 _TRIES = 4
 _LONGEST_WAIT_S = 60.0
 _ANSWER_BYTES = 1 << 20
-_MOST_TOKENS = 600
+_MOST_TOKENS = 2048
+"""A caption has 150; models that think first need the rest."""
 
 
 def checked_url(url: str) -> str:
@@ -53,7 +54,7 @@ def checked_url(url: str) -> str:
         raise UsageError(
             "The server's address must hold no name, key or question mark.", f"Put the key into the variable {KEY}."
         )
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
     return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
 
@@ -163,13 +164,18 @@ def data_url(image: Image) -> str:
 
 def _text(told: Any) -> str:
     """What the model wrote; a refusal is told as such. Raises the errors of a wrong index or attribute for what is no such answer."""
-    message = told["choices"][0]["message"]
+    choice = told["choices"][0]
+    message = choice["message"]
     content = message.get("content")
     if isinstance(content, list):  # some servers answer in parts
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not content and isinstance(message.get("refusal"), str):
         return f"I'm sorry: {message['refusal']}"[:LONGEST]
-    return content[:LONGEST] if isinstance(content, str) else ""
+    if not isinstance(content, str):
+        return ""
+    if choice.get("finish_reason") == "length":  # its last sentence has no end
+        content = content[: content.rfind(". ") + 1] or content
+    return content[:LONGEST]
 
 
 def _remedy(answer: web.Answer) -> str:

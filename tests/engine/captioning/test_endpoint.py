@@ -119,6 +119,12 @@ def test_text_comes_in_several_forms(content: object, text: str) -> None:
         assert asked(chat.url).captions([image()], "")[0].text == text
 
 
+def test_a_sentence_that_was_broken_off_is_left_out() -> None:
+    body = b'{"choices": [{"finish_reason": "length", "message": {"content": "A cat. It sits on a"}}]}'
+    with chat_server(lambda _: broken(200, body)) as chat:
+        assert asked(chat.url).captions([image()], "")[0].text == "A cat."
+
+
 def test_a_key_goes_only_where_it_belongs() -> None:
     openai = {"OPENAI_API_KEY": "sk-openai"}
     assert key_for("https://api.openai.com/v1/chat/completions", openai) == "sk-openai"
