@@ -106,7 +106,9 @@ _LEAST_COMMON = 0.15
 
 def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     """The answer in one line, and what is wrong with it. Nothing here knows of the subject."""
-    text = clean_lines(text, LONGEST, LONGEST).replace("␀", "")
+    text = clean_lines(
+        text.rpartition("</think>")[2], LONGEST, LONGEST
+    )  # what comes before may have no beginning mark.replace("␀", "")
     text = _SPECIAL.sub(" ", _THOUGHT.sub("", text))
     refused = _REFUSAL.search(text[:400])
     text = _without_markdown(_out_of_json(text))

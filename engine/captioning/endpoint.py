@@ -175,7 +175,7 @@ def _text(told: Any) -> str:
         return ""
     if choice.get("finish_reason") == "length":  # its last sentence has no end
         content = content[: content.rfind(". ") + 1] or content
-    return content[:LONGEST]
+    return content.rpartition("</think>")[2][:LONGEST]
 
 
 def _remedy(answer: web.Answer) -> str:
