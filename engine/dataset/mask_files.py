@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from loratui.engine.dataset import decoding
-from loratui.engine.dataset.caption_names import key
+from loratui.engine.dataset.caption_names import key, suffix
 from loratui.engine.dataset.contents import ImageEntry, MaskFile
 from loratui.engine.dataset.file_kinds import SUFFIXES
 
@@ -40,13 +39,20 @@ def _kind(name: str) -> str:
 
 def beside(names: Sequence[str]) -> set[str]:
     """Those of the names of one folder's files that are the mask of an image among them."""
-    stems = {key(PurePath(name).stem) for name in names}
-    found = set()
-    for name in names:
-        stem = key(PurePath(name).stem)
-        if any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in ENDINGS):
-            found.add(name)
-    return found
+    named = [name for name in names if _may_be(name)]
+    stems = {key(PurePath(name).stem) for name in names} if named else set()
+    return {name for name in named if any(_of(name, ending) in stems for ending in ENDINGS)}
+
+
+def _may_be(name: str) -> bool:
+    """Whether a file may be a mask by its name; quick, for ten thousand of them."""
+    return any(ending in name.lower() for ending in ENDINGS)
+
+
+def _of(name: str, ending: str) -> str:
+    """Key of the image that a mask with this ending belongs to; empty for another name."""
+    stem = key(PurePath(name).stem)
+    return stem.removesuffix(ending) if stem.endswith(ending) else ""
 
 
 def with_masks(images: Iterable[ImageEntry], root: Path, header: Callable[[Path], decoding.Header]) -> list[ImageEntry]:
@@ -73,35 +79,40 @@ def with_masks(images: Iterable[ImageEntry], root: Path, header: Callable[[Path]
 def _places(folder: Path, root: Path) -> Iterable[tuple[str, Mapping[str, Path]]]:
     """Where the masks of a folder's images may be, the nearest first: their kind, and key of the image's name -> mask."""
     files, folders = _listed(folder)
-    yield from ((_kind(each.name), _named(_listed(each)[0])) for each in folders)
+    yield from ((_kind(each.name), _named(each, _listed(each)[0])) for each in folders)
+    named = list(filter(_may_be, files))
     for ending in ENDINGS:
-        yield "folder", {stem.removesuffix(ending): path for stem, path in _named(files).items() if stem.endswith(ending)}
+        yield "folder", {stem: folder / name for name in reversed(named) if (stem := _of(name, ending))}
     if folder != root and folder.is_relative_to(root):
         for each in _listed(folder.parent)[1]:
-            yield _kind(each.name), _named(_listed(each / folder.name)[0])
-            yield _kind(each.name), _named(_listed(each)[0])
+            inner = each / folder.name
+            yield _kind(each.name), _named(inner, _listed(inner)[0])
+            yield _kind(each.name), _named(each, _listed(each)[0])
 
 
-def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images of a folder, and the folders of masks in it; nothing where it cannot be read."""
+def _listed(folder: Path) -> tuple[list[str], list[Path]]:
+    """The names of the images in a folder, and the folders of masks in it; nothing where it cannot be read."""
     files, folders = [], []
     try:
         with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.is_dir():
-                    folders += [Path(entry.path)] * is_folder(entry.name)
-                elif not entry.name.startswith(".") and PurePath(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
-                    files.append(Path(entry.path))
+            for entry in entries:
+                if suffix(entry.name) in SUFFIXES and not entry.name.startswith("."):
+                    files.append(entry.name)
+                elif is_folder(entry.name) and entry.is_dir():
+                    folders.append(Path(entry.path))
     except OSError:
         return [], []
-    return files, folders
+    return sorted(files), sorted(folders)
 
 
-def _named(files: Iterable[Path]) -> dict[str, Path]:
-    named: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        named[key(path.stem)].append(path)
-    return {stem: paths[0] for stem, paths in named.items()}
+def _named(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Files by the key of their names without the ending; of several the first."""
+    named: dict[str, Path] = {}
+    for name in names:
+        path = folder / name
+        if path.is_file():
+            named.setdefault(key(path.stem), path)
+    return named
 
 
 def _read(kind: str, path: Path, header: Callable[[Path], decoding.Header]) -> MaskFile:
