@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loratui.engine.captioning.captioners import Writes
-from loratui.engine.cleaning import clean_lines
+from loratui.engine.cleaning import clean_lines, without_escapes
 from loratui.engine.dataset import caption_words, captions
 from loratui.engine.untrusted import Unreadable, parse_json
 
@@ -53,6 +53,8 @@ OF_SET = ("common", "invented")
 USELESS = ("empty", "refused", "language", "loop", "unclear")
 """With these an image is asked once more, and its caption is not accepted with the others."""
 
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""All but the end of a line."""
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?(?:s|pad|unk|bos|eos|loc_\d+)>", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$", re.MULTILINE)
@@ -106,9 +108,8 @@ _LEAST_COMMON = 0.15
 
 def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     """The answer in one line, and what is wrong with it. Nothing here knows of the subject."""
-    text = clean_lines(
-        text.rpartition("</think>")[2], LONGEST, LONGEST
-    )  # what comes before may have no beginning mark.replace("␀", "")
+    text = text.rpartition("</think>")[2]  # what comes before may have no mark at its beginning
+    text = clean_lines(_CONTROL.sub(" ", without_escapes(text)), LONGEST, LONGEST)
     text = _SPECIAL.sub(" ", _THOUGHT.sub("", text))
     refused = _REFUSAL.search(text[:400])
     text = _without_markdown(_out_of_json(text))

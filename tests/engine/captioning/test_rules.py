@@ -59,6 +59,7 @@ def proposed(text: str, wanted: Wish | None = None, **more: object) -> Proposed:
         ('**Caption:** "A woman on a beach."', "anafox woman on a beach"),
         ("Sure! Here's a caption:\n\n> A **woman** on a beach.\n\nLet me know if you need more!", "anafox woman on a beach"),
         ('```json\n{"caption": "A woman on a beach."}\n```', "anafox woman on a beach"),
+        ("A \x1b[31mwoman\x1b[0m on\x00a\u202e beach.\r\n", "anafox woman on a beach"),
         ("<think>A person?</think>A woman on a beach.", "anafox woman on a beach"),
         ("A person?</think>\n\nA woman on a beach.", "anafox woman on a beach"),
         ("# Caption\n- A woman on a roof.\n- It is night.", "anafox woman on a roof. It is night"),
