@@ -3,7 +3,7 @@
     python benchmarks/captioners.py [--captioners A,B] [--seconds 540] [--images 24] [--work DIR] [--out DIR] [--tiny]
 
 Ways: `bf16`, `int8` and `nf4` as a person may choose them, and `card7.4`: what loratui itself chooses within 7.4 GiB, which a card of 8 GB
-has free; allocations beyond fail. Taggers run by onnxruntime on whatever it can use. Each way has a process of its own, in which loratui's
+has free; allocations beyond fail. Without a GPU: `cpu`. Taggers run by onnxruntime on whatever it can use. Each way has a process of its own, in which loratui's
 own modules load the files and write captions of a fixed number of tokens (`TOKENS`), since random weights never end one. `image_gib` is
 what each further image of a batch takes: `captioners.py` of the engine has it. Files are made in the work folder (17 GB for the largest),
 and deleted after their captioner. The results of all calls with the same work folder are one report, `captioners.json` in DIR.
@@ -133,7 +133,9 @@ def ways(name: str, *, tiny: bool) -> list[str]:
     """How a captioner is measured."""
     if CAPTIONERS[name].writes == "tags":
         return ["onnx"]
-    if tiny:
+    import torch
+
+    if tiny or not torch.cuda.is_available():
         return ["cpu"]
     return ["bf16", "int8", "nf4", f"card{CARD_GIB}"] if CAPTIONERS[name].linear_gib else ["bf16", f"card{CARD_GIB}"]
 
