@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from loratui.engine.captioning import learnt, whole_set
 from loratui.engine.captioning.captioners import Captioner
-from loratui.engine.captioning.cleaned import Flag
+from loratui.engine.captioning.cleaned import Flag, bare
 from loratui.engine.captioning.instructions import instruction
 from loratui.engine.captioning.proposals import Proposal, Proposals, asked_as
 from loratui.engine.captioning.protocol import Answer, Tag
 from loratui.engine.captioning.rules import Proposed, caption_for
 from loratui.engine.captioning.telling import Failed, Telling
 from loratui.engine.captioning.wish import Length, Wish
-from loratui.engine.cleaning import clean, clean_lines
+from loratui.engine.cleaning import clean
 from loratui.engine.dataset.contents import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
@@ -278,7 +278,7 @@ def _raw(answer: Answer) -> str:
     """What is kept of an answer: of tags the general ones, the most certain first."""
     if answer.tags:
         return ", ".join(clean(tag.name, 100) for tag in answer.tags if tag.category == "general")
-    return clean_lines(answer.text)
+    return bare(answer.text)
 
 
 def _answer(raw: str, captioner: Captioner) -> Answer:

@@ -108,8 +108,7 @@ _LEAST_COMMON = 0.15
 
 def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     """The answer in one line, and what is wrong with it. Nothing here knows of the subject."""
-    text = text.rpartition("</think>")[2]  # what comes before may have no mark at its beginning
-    text = clean_lines(_CONTROL.sub(" ", without_escapes(text)), LONGEST, LONGEST)
+    text = bare(text)
     text = _SPECIAL.sub(" ", _THOUGHT.sub("", text))
     refused = _REFUSAL.search(text[:400])
     text = _without_markdown(_out_of_json(text))
@@ -129,6 +128,11 @@ def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     if not _is_english(text, writes):
         flags.append(Flag("language"))
     return text, tuple(flags)
+
+
+def bare(text: str) -> str:
+    """An answer as it is kept: harmless, and without what was thought before it, which may have no mark at its beginning."""
+    return clean_lines(_CONTROL.sub(" ", without_escapes(text.rpartition("</think>")[2])), LONGEST, LONGEST)
 
 
 def _out_of_json(text: str) -> str:

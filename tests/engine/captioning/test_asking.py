@@ -104,7 +104,7 @@ def test_a_server_without_answers_is_not_asked_for_all(tmp_path: Path, reply: Re
 def test_the_whole_set_is_looked_over_at_its_end(tmp_path: Path) -> None:
     def answer(number: int) -> Reply:
         more = ", holding a remote control" if number < 3 else ""
-        return said(f"A woman with long hair at the {PLACES[number]}{more}.")
+        return said(f"A\x1b[1m woman with long hair at\x07the {PLACES[number]}{more}.")
 
     found = scan(folder_of(tmp_path, 6))
     with chat_server(answer) as chat:
