@@ -10,6 +10,7 @@ from loratui.engine.dataset import caption_edits, caption_patterns, captions
 from loratui.engine.dataset.implications import SHIPPED, Implications
 from loratui.engine.dataset.tag_table import TagTable
 from loratui.engine.errors import UsageError
+from loratui.engine.jobs import Cancelled
 from loratui.presets.schema import Settings
 
 Edit = Callable[[str], str]
@@ -180,16 +181,28 @@ BULK_EDITS: tuple[BulkEdit, ...] = (
 
 
 def changed_captions(
-    edit: BulkEdit, typed: Sequence[str], around: Around, images: Iterable[str] | None = None
-) -> Mapping[str, str]:
-    """The captions that would change, by image, of these images or of all. Raises `UsageError` for a text that cannot be used.
+    edit: BulkEdit,
+    typed: Sequence[str],
+    around: Around,
+    images: Iterable[str] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, str]:
+    """The captions that would change, by image, of these images or of all. Raises `UsageError` for a text that cannot be used,
+    and `Cancelled`.
 
     Images without a caption are left alone.
     """
     if edit.asks and not typed[0].strip():
         return {}
     written = around.captions if images is None else {name: around.captions[name] for name in images if name in around.captions}
-    return caption_edits.changes(written, edit.make(typed, around), whole=edit.whole)
+    change = edit.make(typed, around)
+
+    def unless_cancelled(caption: str) -> str:
+        if cancelled():
+            raise Cancelled
+        return change(caption)
+
+    return caption_edits.changes(written, unless_cancelled, whole=edit.whole)
 
 
 def why_nothing(edit: BulkEdit, typed: Sequence[str], around: Around) -> str:

@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from loratui.engine.errors import UsageError
+from loratui.engine.jobs import Cancelled
 from loratui.tui import text
 from loratui.tui.dataset.bulk_edits import BULK_EDITS, Around, BulkEdit, changed_captions, why_nothing
 from loratui.tui.dataset.difference import difference
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from loratui.tui.dataset.edits import DatasetEdits
 
 _SAMPLES = 4
-_TYPING_PAUSE_S = 0.2
+_PAUSE_S = 0.15
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class CaptionsScreen(DatasetPart):
         """What the change that is shown would make of captions; None while they are others by now."""
         self._wanted: Asked | None = None
         """What is to be made as soon as it is worked out."""
-        self._typing: Timer | None = None
+        self._pause: Timer | None = None
         self._told = False
         """Whether the person knows what is wrong with their own table of implied tags."""
 
@@ -160,7 +161,7 @@ class CaptionsScreen(DatasetPart):
             words = f"{text.count(len(message.around.captions), 'caption')}, {text.number(left)} not meant" if left else ""
             self.line("heading-right").say(plain(words))
             self._tags.show(message.around.tags)
-            self._preview()
+            self._preview_now()
 
     def _is_now(self, edits: DatasetEdits) -> bool:
         # The deep check makes new preparations all the time; only captions and images matter here.
@@ -176,22 +177,36 @@ class CaptionsScreen(DatasetPart):
         self._preview()
 
     def _preview(self) -> None:
+        """Once keys pause: each change of 10 000 captions takes a second of a thread, for which the next key would wait."""
         self._worked_out = None
+        self._stop_pause()
+        self._pause = self.set_timer(_PAUSE_S, self._preview_now)
+
+    def _stop_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+            self._pause = None
+
+    def _preview_now(self) -> None:
+        self._worked_out = None
+        self._stop_pause()
         if self._around is not None:
             self._work_out(self._asked, self._around, self.edits)
 
     @work(thread=True, exclusive=True, group="preview", description="work out a change of all captions")
     def _work_out(self, asked: Asked, around: Around, edits: DatasetEdits) -> None:
-        would: Mapping[str, str] = {}
+        worker, would = get_current_worker(), dict[str, str]()
         try:
             images = around.tags.chosen(asked.filter.having, asked.filter.lacking)
-            would = changed_captions(asked.edit, asked.typed, around, images)
+            would = changed_captions(asked.edit, asked.typed, around, images, lambda: worker.is_cancelled)
             why = "" if would else why_nothing(asked.edit, asked.typed, around)
+        except Cancelled:
+            return
         except UsageError as error:
             why = str(error)
         after = edits.with_captions(f"{asked.edit.title} in {text.count(len(would), 'caption')}", would)
         assert after.edited is not None  # worked out here rather than where it is shown
-        if not get_current_worker().is_cancelled:
+        if not worker.is_cancelled:
             self.post_message(WorkedOut(asked, edits, would, after, why))
 
     def on_worked_out(self, message: WorkedOut) -> None:
@@ -291,9 +306,7 @@ class CaptionsScreen(DatasetPart):
         self._preview()
 
     def on_field_edited(self) -> None:
-        if self._typing is not None:
-            self._typing.stop()
-        self._typing = self.set_timer(_TYPING_PAUSE_S, self._preview)
+        self._preview()
 
     def _next_field(self) -> Field | None:
         fields = [field for field in self.query(Field) if field.display]
@@ -310,7 +323,7 @@ class CaptionsScreen(DatasetPart):
         if self._worked_out is not None and self._worked_out.asked == self._wanted:
             self._make(self._worked_out)
         else:
-            self._preview()
+            self._preview_now()
 
     def _make(self, wanted: WorkedOut) -> None:
         self._wanted = None
