@@ -21,7 +21,6 @@ from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.family_rules import guidance
 from loratui.engine.planning.preflight import check_settings
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.untrusted import Unreadable
 from loratui.engine.words import count, number
 from loratui.presets.schema import Settings, get, to_table
 
@@ -141,7 +140,7 @@ def _of_folders(found: tools.Found) -> Iterator[str]:
     for path in (found.path, *beside):
         try:
             listed = folder_lists.read(path) if folder_lists.is_list(path) else None
-        except Unreadable:
+        except OSError:  # unreadable, or a name that no file can have
             continue
         if listed and len(listed.sources) > 1:
             yield f"{path.name} lists {count(len(listed.sources), 'folder')}, of which the recipe names one: --dataset {path} takes all."

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-NAMES = ("header", "json", "toml", "zip", "image", "events", "hub", "lora", "lists")
+NAMES = ("header", "json", "toml", "zip", "image", "events", "hub", "lora", "lists", "settings")
 HERE = Path(__file__).resolve().parent
 
 

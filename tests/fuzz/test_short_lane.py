@@ -23,6 +23,7 @@ INPUTS = {
     "hub": 300,
     "lora": 250,
     "lists": 300,
+    "settings": 100,
 }
 """By how long one takes: all together are to take less than 5 s."""
 
@@ -69,6 +70,13 @@ LARGE = {
         b"\2" + b"a.png," * (MIB // 6),
         b"\2file_name,text\n" + b'"' * MIB,
         b"\3" + b"[[datasets]]\n" * (MIB // 13),
+    ],
+    "settings": [
+        b"\0{" + b",".join(b'"k%d":%d' % (n, n) for n in range(60_000)) + b"}",
+        b"\1network_dim = 1\n" + b"[a]\n" * (MIB // 4),
+        b"\2job: a\nconfig: " + b"[" * MIB,
+        b"\2a: &a [x]\nb: [" + b"*a, " * (MIB // 4) + b"]",
+        b"\3python train_network.py " + b"--a 1 " * (MIB // 7),
     ],
     "lora": [
         b"lora_unet_" * (MIB // 10),

@@ -163,3 +163,11 @@ def test_prompts_are_read_from_the_file_beside(tmp_path: Path) -> None:
     assert samples.prompts == ("anafox at the beach", "anafox in the rain")
     assert (samples.width, samples.height, samples.steps) == (768, 1024, 20)
     assert any("is not on this machine" in note for note in found.notes)
+
+
+def test_a_name_that_no_file_can_have_is_no_crash(tmp_path: Path) -> None:
+    table = json.loads((HERE / "files" / "simpletuner" / "flux-lora.json").read_text())
+    file = tmp_path / "config.json"
+    for name in ("x" * 3000 + ".json", "a\0b.json", "../" * 400 + "x.json"):
+        file.write_text(json.dumps({**table, "data_backend_config": name, "pretrained_model_name_or_path": name, "vae": name}))
+        assert import_settings(file, images=5).recipe is not None

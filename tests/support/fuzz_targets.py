@@ -511,6 +511,30 @@ def list_seeds() -> list[bytes]:
     ]
 
 
+SETTINGS = (".json", ".toml", ".yaml", ".sh")
+
+
+def trainer_settings(data: bytes, folder: Path) -> None:
+    """Settings of other trainers. The first byte says which ending the file has."""
+    from loratui.engine.importing.result import import_settings
+
+    path = folder / f"settings{SETTINGS[(data or b' ')[0] % len(SETTINGS)]}"
+    path.write_bytes(data[1:])
+    found = import_settings(path, images=5)
+    json.dumps(found.to_json(), allow_nan=False)
+    assert found.problem or found.recipe
+
+
+def trainer_settings_seeds() -> list[bytes]:
+    place = Path(__file__).parents[1] / "importing" / "files"
+    names = (
+        "on-site/skullkid.json", "simpletuner/flux-lora.json", "onetrainer/prodigy-lokr.json", "kohya_ss/sd3.json",
+        "sd-scripts/prodigy-sd15.toml", "sd-scripts/flux-manual-dataset.toml", "ai-toolkit/flux-24gb.yaml", "fluxgym/20gb/train.sh",
+    )  # fmt: skip
+    ends = {ending: at for at, ending in enumerate(SETTINGS)}
+    return [bytes([ends[Path(name).suffix]]) + (place / name).read_bytes() for name in names]
+
+
 def lora_seeds() -> list[bytes]:
     layers = {family: _layers(family)[0][1] for family in FAMILIES}
     names = [
@@ -541,8 +565,9 @@ TARGETS: dict[str, Target] = {
     "hub": Target(hub_answer, hub_seeds, (_failure(), OSError)),
     "lora": Target(lora_names, lora_seeds, ()),
     "lists": Target(lists, list_seeds, (Unreadable,)),
+    "settings": Target(trainer_settings, trainer_settings_seeds, (UsageError,)),
 }
-"""The nine readers by the names that the command takes."""
+"""The ten readers by the names that the command takes."""
 
 
 def memory_mib() -> float:
