@@ -60,7 +60,7 @@ COMMANDS: dict[str, Command] = {
         "loratui captions photos",
         "loratui captions photos --having outdoors --lacking smile",
         "loratui captions photos --lacking indoors --add outdoors --remove-implied --dry-run",
-        "loratui captions photos --pattern '(\\w+) hair' '\\1-haired' --json",
+        "loratui captions photos --pattern 'blue[ -]ish' bluish --json",
     ),
     "caption": _command(
         "caption",

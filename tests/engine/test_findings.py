@@ -41,7 +41,16 @@ def test_every_source_is_known() -> None:
 
 def test_every_check_of_a_data_set_has_a_row() -> None:
     of_dataset = {key.partition(".")[0] for subject, key, _ in ROWS if subject.name == "dataset"}
-    assert {check.code for check in CHECKS} == of_dataset - {"zip_left_out", "zip_ignored", "not_measured"}
+    by_the_scan = {
+        "zip_left_out",
+        "zip_ignored",
+        "not_measured",
+        "gathered",
+        "gathered_changed",
+        "gathered_ignored",
+        "gathered_left_out",
+    }
+    assert {check.code for check in CHECKS} == of_dataset - by_the_scan
 
 
 @pytest.mark.parametrize(("subject", "key", "kind"), ROWS, ids=[key for _, key, _ in ROWS])
@@ -50,7 +59,7 @@ def test_every_row_can_be_said(subject: object, key: str, kind: object) -> None:
     row = Finding(key).kind
     figures: dict[str, object] = dict.fromkeys(places(row.message + row.why + row.remedy), 3)
     listed = ("profiles", "instead", "spellings", "better", "named", "pairs", "tags", "keys", "others", "files",
-              "clash", "exact", "holders", "runs", "lacks")  # fmt: skip
+              "clash", "exact", "holders", "runs", "lacks", "folders", "changed", "unused")  # fmt: skip
     figures |= dict.fromkeys(listed, ("a", "b"))
     found = Finding(key, figures, ("a.png", "b.png"), {"adapter.rank": 8})
     assert found.message.strip()
