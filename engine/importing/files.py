@@ -75,7 +75,10 @@ def script(text: str) -> dict[str, Any]:
 
     Nothing is run. Raises `ValueError` for a text without such a command.
     """
-    joined = text.replace("\\\n", " ").replace("^\n", " ").replace("\\\r\n", " ").replace("^\r\n", " ")
+    text = text.replace("\r\n", "\n")
+    if "^\n" in text:  # a batch file, in whose paths a backslash is a slash
+        text = text.replace("\\", "\\\\")
+    joined = text.replace("\\\n", " ").replace("^\n", " ")
     line = next((line for line in joined.splitlines() if "train" in line and ".py" in line), "")
     if not line:
         raise ValueError("it has no command that trains")
@@ -83,8 +86,10 @@ def script(text: str) -> dict[str, Any]:
     at = next((i for i, word in enumerate(words) if word.endswith(".py")), None)
     if at is None:
         raise ValueError("it has no command that trains")
-    launch = [word for word in words[:at] if word.startswith("--")]
-    return {"script": words[at].replace("\\", "/").rpartition("/")[2], **command(words[at + 1 :]), "launch": " ".join(launch)}
+    launch = command(words[:at])
+    several = {"num_processes": launch["num_processes"]} if "num_processes" in launch else {}
+    shown = " ".join(name for name in launch if name not in several)
+    return {"script": words[at].replace("\\", "/").rpartition("/")[2], **several, **command(words[at + 1 :]), "launch": shown}
 
 
 def command(words: list[str]) -> dict[str, Any]:

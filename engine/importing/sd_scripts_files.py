@@ -21,6 +21,7 @@ def training(
     table: Mapping[str, Any], folder: Path, family: str = "", datasets: Mapping[str, Any] | None = None
 ) -> tuple[Reading, Amount]:
     """A training configuration or command, with the dataset file that it names, if that is here."""
+    table, from_file = _with_config_file(table, folder)
     values: dict[str, Any] = {}
     names: dict[str, str] = {}
     twice: list[tuple[str, Any]] = []
@@ -35,11 +36,32 @@ def training(
     reading = Reading("sd-scripts", values, names)
     reading.folder = folder
     add_datasets(reading, folder, datasets)
+    if from_file:
+        reading.nothing("config_file", "Its values are read too; those of the command count before them.")
+    else:
+        reading.changed("config_file", {}, "This file is not here; import it by itself, or put it beside this one.")
     for shown, value in twice:
         reading.also(shown, value, "changed", "The same name stands in a later section, which counts.")
     if launch:
         reading.also("launch", launch, "does_nothing", "How accelerate starts the program.")
     return reading, sd_scripts.read(reading, family or by_word("sd-scripts", str(program)))
+
+
+def _with_config_file(table: Mapping[str, Any], folder: Path) -> tuple[Mapping[str, Any], bool]:
+    """A command with the values of the file that it names below its own; False without such a file."""
+    name = table.get("config_file")
+    if not isinstance(name, str) or not name:
+        return table, False
+    for path in (Path(name), folder / Path(name.replace("\\", "/")).name):
+        try:
+            found = files.read(path.with_suffix(".toml"))
+        except (LoratuiError, OSError, ValueError):
+            continue
+        flat: dict[str, Any] = {}
+        for key, item in found.items() if isinstance(found, dict) else ():
+            flat |= item if isinstance(item, dict) else {key: item}
+        return {**flat, **table}, True
+    return table, False
 
 
 def add_datasets(reading: Reading, folder: Path, datasets: Mapping[str, Any] | None = None) -> bool:

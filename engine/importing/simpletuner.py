@@ -16,6 +16,7 @@ from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.families import by_word, spec_of, trains
 from loratui.engine.importing.optimizers import optimizer, optimizer_args, scheduler
 from loratui.engine.importing.reading import Reading, arguments, is_off
+from loratui.engine.untrusted import Unreadable, parse_json
 
 _FORMATS = {"bf16": "bf16", "fp16": "fp16", "no": "fp32", "fp32": "fp32"}
 _RENAMED = {"max_grad_norm": "max_grad_norm", "lora_initialisation_style": "lora_init_type", "checkpointing_steps": "checkpoint_step_interval",
@@ -28,6 +29,7 @@ FORMULA = "an epoch has a step for each {window} batches, those of each bucket r
 def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:
     """Says what becomes of every value; returns how it counts its steps."""
     reading = Reading.renamed("SimpleTuner", table, _key)
+    reading.folder = folder
     backend = _backend(reading.values.get("data_backend_config"), folder)
     for key, value in files.flatten(backend).items() if backend else ():
         reading.values[f"backend.{key}"] = value
@@ -105,6 +107,7 @@ def _network(reading: Reading, family: str) -> None:
         reading.taken("lora_type", {"adapter.kind": "lora", "adapter.dora": reading.yes("use_dora")})
         reading.taken("use_dora", {"adapter.dora": reading.yes("use_dora")})
     else:
+        _lycoris(reading)
         reading.changed(
             "lora_type",
             {"adapter.kind": "lokr"},
@@ -144,6 +147,33 @@ def _network(reading: Reading, family: str) -> None:
             "peft_lora_target_modules", {}, "loratui has sets of layers (adapter.targets) instead of lists of names."
         )
     reading.taken("init_lora", {"adapter.start_from": reading.text("init_lora")})
+
+
+def _lycoris(reading: Reading) -> None:
+    """LyCORIS's own file, if it is here: algorithm, rank, alpha and factor, in their usual places there."""
+    text = reading.beside(reading.text("lycoris_config", "config/lycoris_config.json"))
+    try:
+        table = parse_json(text) if text is not None else None
+    except Unreadable:
+        table = None
+    if not isinstance(table, dict):
+        return
+    inner = Reading(reading.tool, {str(key): value for key, value in table.items()})
+    kind = inner.text("algo", "lora")
+    rank, alpha = inner.whole("linear_dim", 16), inner.number("linear_alpha", 1.0)
+    sets: dict[str, Any] = {"adapter.kind": kind if kind in ("loha", "lokr", "lora") else "lora", "adapter.rank": max(1, min(rank, 1024)),
+                            "adapter.alpha": max(0.0, alpha), "adapter.factor": max(-1, inner.whole("factor", -1))}  # fmt: skip
+    usual = {"algo", "linear_dim", "linear_alpha", "factor", "multiplier", "bypass_mode"}
+    more = [key for key in inner.values if key not in usual]
+    words = (
+        f"loratui takes algorithm, rank, alpha and factor of it, and leaves out {', '.join(more)[:120]}."
+        if more
+        else "All of it is taken."
+    )
+    for key in ("lora_rank", "lora_alpha"):
+        reading.nothing(key, "It belongs to standard LoRAs; lycoris_config counts.")
+    reading.changed("lycoris_config", sets, f"{words} The layers are those of the attention.")
+    reading.changed("lora_type", sets, "LyCORIS's own file (lycoris_config) says the rest.")
 
 
 def _rates(reading: Reading) -> None:

@@ -171,3 +171,40 @@ def test_a_name_that_no_file_can_have_is_no_crash(tmp_path: Path) -> None:
     for name in ("x" * 3000 + ".json", "a\0b.json", "../" * 400 + "x.json"):
         file.write_text(json.dumps({**table, "data_backend_config": name, "pretrained_model_name_or_path": name, "vae": name}))
         assert import_settings(file, images=5).recipe is not None
+
+
+def test_a_batch_file_and_the_file_that_its_command_names(tmp_path: Path) -> None:
+    (tmp_path / "train.bat").write_bytes(
+        b"accelerate launch ^\r\n  sd-scripts\\sdxl_train_network.py ^\r\n  --config_file C:\\kohya\\own.toml ^\r\n"
+        b'  --train_data_dir "C:\\photos\\train" --network_dim 8\r\n'
+    )
+    kinds = {one.key: one.kind for one in import_settings(tmp_path / "train.bat", images=10).said}
+    assert kinds["config_file"] == "changed"
+    (tmp_path / "own.toml").write_text("[a]\nnetwork_dim = 64\nnetwork_alpha = 4\nmax_train_epochs = 3\n")
+    found = import_settings(tmp_path / "train.bat", images=10)
+    assert found.recipe is not None
+    settings = found.recipe.settings
+    assert (settings.base.family, settings.adapter.rank, settings.adapter.alpha) == ("sdxl", 8, 4)
+    assert settings.dataset.path == "C:\\photos\\train"
+    assert found.steps.theirs == 30
+
+
+def test_the_network_of_lycoris_is_read_from_its_own_file(tmp_path: Path) -> None:
+    table = json.loads((HERE / "files" / "simpletuner" / "sdxl-lycoris.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(table))
+    network = {"algo": "lokr", "multiplier": 1.0, "linear_dim": 10000, "linear_alpha": 1, "factor": 12, "apply_preset": {}}
+    (tmp_path / "lycoris_config.json").write_text(json.dumps(network))
+    found = import_settings(tmp_path / "config.json", images=10)
+    assert found.recipe is not None
+    adapter = found.recipe.settings.adapter
+    assert (adapter.kind, adapter.rank, adapter.alpha, adapter.factor) == ("lokr", 1024, 1.0, 12)
+    assert "apply_preset" in next(one.why for one in found.said if one.key == "lycoris_config")
+
+
+def test_several_processes_of_a_launch_are_taken(tmp_path: Path) -> None:
+    script = (HERE / "files" / "sd-scripts" / "command.sh").read_text()
+    (tmp_path / "a.sh").write_text(script.replace("launch ", "launch --multi_gpu --num_processes 2 "))
+    found = import_settings(tmp_path / "a.sh", images=20)
+    assert found.recipe is not None
+    assert found.recipe.settings.training.processes == 2
+    assert (found.steps.theirs, found.steps.ours) == (50, 50)
