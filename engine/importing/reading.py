@@ -101,7 +101,8 @@ class Reading:
         """Where the file is, for those that it names."""
         self.problem = ""
         """Why no recipe can be made, such as for a model that is not trained here."""
-        self._put_in: set[str] = set()
+        self._stands = set(self.values)
+        """Names that the file has; values may be put beside them that it does not."""
         self.lost: list[str] = []
         """What a person must know of the whole, beside single values."""
 
@@ -112,6 +113,7 @@ class Reading:
     def from_place(self, key: str, name: str) -> None:
         """Names the place in the file that a value comes from."""
         self._names[key] = name
+        self._stands.add(key)
 
     def given(self, key: str) -> bool:
         """Whether the file says something under this name; an empty value says nothing."""
@@ -119,10 +121,7 @@ class Reading:
 
     def put(self, key: str, value: Any) -> None:
         """Sets what a value of another name comes to; of this name nothing is said."""
-        if key in self.values:
-            self.nothing(key, "It is empty, or another value decides.")
-        else:
-            self._put_in.add(key)
+        self.nothing(key, "It is empty, or another value decides.")
         self.values[key] = value
 
     def beside(self, name: str) -> str | None:
@@ -209,7 +208,7 @@ class Reading:
     def finish(self) -> None:
         """Says of every value that is left that it is unknown, or empty."""
         for key, value in self.values.items():
-            if key in self.said or key in self._put_in:
+            if key in self.said or key not in self._stands:
                 continue
             if value in (None, "", [], {}):
                 self.nothing(key, "It is empty.")
@@ -235,8 +234,8 @@ class Reading:
 
     def _say(self, key: str, kind: Kind, sets: Mapping[str, Any], why: str) -> None:
         self.known.add(key)
-        if key in self.values and key not in self._put_in:
-            self._put(Said(clean(self.name(key), LONGEST_VALUE), shown(key, self.values[key]), kind, dict(sets), why), key)
+        if key in self._stands:
+            self._put(Said(clean(self.name(key), LONGEST_VALUE), shown(key, self.values.get(key)), kind, dict(sets), why), key)
 
     def _put(self, said: Said, key: str) -> None:
         self.said.setdefault(key, said)  # what was said first stays: that a value is none, above all

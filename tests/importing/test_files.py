@@ -208,3 +208,18 @@ def test_several_processes_of_a_launch_are_taken(tmp_path: Path) -> None:
     assert found.recipe is not None
     assert found.recipe.settings.training.processes == 2
     assert (found.steps.theirs, found.steps.ours) == (50, 50)
+
+
+@pytest.mark.parametrize(
+    "name", ["kohya_ss/old-names.json", "onetrainer/qwen.json", "onetrainer/flux-lora.json", "on-site/skullkid.json"]
+)
+def test_no_value_is_said_that_the_file_does_not_have(name: str) -> None:
+    has = set(files.flatten(files.read(HERE / "files" / name)))
+    assert {one.key for one in imported(name).said if one.given} <= has
+
+
+def test_little_is_said_of_a_short_file(tmp_path: Path) -> None:
+    table = {"LoRA_type": "Standard", "max_resolution": "512,512", "epoch": 3, "text_encoder_lr": 0}
+    (tmp_path / "a.json").write_text(json.dumps(table))
+    found = import_settings(tmp_path / "a.json", images=10)
+    assert {one.key for one in found.said if one.given} == set(table)
