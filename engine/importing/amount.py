@@ -30,6 +30,8 @@ class Amount:
     warmup: float = 0.0
     """Optimizer steps of the warm-up, or a share of all below 1."""
     warmup_key: str = ""
+    share: float = 1.0
+    """Times as many images an epoch as whole repeats give."""
 
     @property
     def window(self) -> int:
@@ -45,7 +47,7 @@ class Amount:
         if self.counts == "joined":
             return math.ceil(sum(buckets) / self.batch / self.window * self.epochs)
         if self.counts == "dropped":
-            return sum(n // (self.batch * self.processes) for n in buckets) * self.epochs // self.accumulation
+            return sum(int(n * self.share) // (self.batch * self.processes) for n in buckets) * self.epochs // self.accumulation
         batches = sum(math.ceil(n / self.batch) for n in buckets)
         return math.ceil(batches / self.window) * self.epochs
 

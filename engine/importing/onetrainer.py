@@ -33,7 +33,7 @@ _OLD = {
     "optimizer_weight_decay": "optimizer.weight_decay", "optimizer_beta1": "optimizer.beta1", "optimizer_beta2": "optimizer.beta2",
 }  # fmt: skip
 """Names of earlier versions -> today's (TrainConfig's migrations)."""
-FORMULA = "each epoch drops the images that fill no batch of their bucket; a step for each {window} batches over all epochs (OneTrainer, mgds)"
+FORMULA = "each epoch drops the images that fill no batch of their bucket; a step for every {batches} over all epochs (OneTrainer, mgds)"
 
 
 def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
@@ -267,9 +267,10 @@ def _text_encoders(reading: Reading, flows: bool, rate: float) -> None:
 def _amount(reading: Reading) -> Amount:
     batch, epochs = reading.whole("batch_size", 1), reading.whole("epochs", 100)
     reading.taken("batch_size", {"training.batch_size": batch})
+    repeats, share, samples = onetrainer_data.balance(reading)
     sets = {
         "schedule.rule": "repeats_epochs",
-        "schedule.repeats": 1,
+        "schedule.repeats": repeats,
         "schedule.folder_repeats": False,
         "schedule.epochs": epochs,
     }
@@ -280,6 +281,16 @@ def _amount(reading: Reading) -> Amount:
     warm = reading.number("learning_rate_warmup_steps", 200.0)
     # Above 1 it counts batches, and create_lr_scheduler divides by the accumulation.
     warm = float(int(warm / max(1, accumulation))) if warm > 1 else max(0.0, min(warm, 0.9))
+    batch, accumulation, epochs = max(1, batch), max(1, accumulation), max(0, epochs)
     return Amount(
-        max(1, batch), max(1, accumulation), 1, 1, max(0, epochs), 0, "dropped", FORMULA, warm, "learning_rate_warmup_steps"
+        batch=batch,
+        accumulation=accumulation,
+        repeats=repeats,
+        epochs=epochs,
+        steps=samples // batch * epochs // accumulation,
+        counts="dropped",
+        formula=FORMULA,
+        share=share,
+        warmup=warm,
+        warmup_key="learning_rate_warmup_steps",
     )

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loratui.engine.cleaning import clean
+from loratui.engine.dataset.folder_lists.onetrainer import concept
+from loratui.engine.dataset.folder_lists.source import FolderList, Source, table
 from loratui.engine.importing.reading import Reading
 from loratui.engine.importing.sizes import sides
+from loratui.engine.untrusted import finite
+from loratui.engine.words import listed
 
+_FLIPS = ("enable_random_flip", "enable_fixed_flip")
 _FORMATS = {"FLOAT_32": "fp32", "TFLOAT_32": "fp32", "FLOAT_16": "fp16", "BFLOAT_16": "bf16"}
 
 
@@ -25,17 +34,7 @@ def dataset(reading: Reading) -> None:
     lines = "OneTrainer draws one line of a caption file each time."
     reading.assumed("captions", "lines", {"dataset.caption_choice": "line"}, lines)
     reading.taken("aspect_ratio_bucketing", {"dataset.buckets": reading.yes("aspect_ratio_bucketing", True)})
-    concepts = reading.values.get("concepts")
-    first = concepts[0] if isinstance(concepts, list) and concepts and isinstance(concepts[0], dict) else {}
-    if first:
-        path = first.get("path")
-        sets = {"dataset.path": path} if isinstance(path, str) else {}
-        if len(concepts or []) > 1:
-            reading.changed(
-                "concepts", sets, "loratui trains on one folder; several concepts are N_name folders in it. The first is taken."
-            )
-        else:
-            reading.changed("concepts", sets, "The folder is taken; its other values come with the import of folders.")
+    _concepts(reading)
     if isinstance(reading.values.get("samples"), list):
         prompts = [
             s["prompt"]
@@ -48,6 +47,50 @@ def dataset(reading: Reading) -> None:
                 {"samples.prompts": tuple(prompts[:50])},
                 "The prompts are taken; loratui makes all with one size, seed, steps and guidance.",
             )
+
+
+def _concepts(reading: Reading) -> None:
+    """Takes the first concept whose images are trained on."""
+    if not isinstance(rows := reading.values.get("concepts"), list) or not rows:
+        return
+    source, row, changed = _first(rows)
+    if source is None:
+        reading.changed("concepts", {}, f"No concept is trained on: {listed(changed, 3)}.")
+        return
+    sets: dict[str, Any] = {"dataset.path": source.folder}
+    if any(table(row.get("image")).get(key) is True for key in _FLIPS):
+        sets["dataset.flip"] = True
+        changed = [words for words in changed if not words.startswith(_FLIPS)]
+    if len(rows) > 1:
+        changed.append("of several folders the first is taken; --dataset takes all of such a list")
+    if changed:
+        reading.changed("concepts", sets, f"{listed(changed, 8)}.")
+    else:
+        reading.taken("concepts", sets)
+
+
+def _first(rows: Sequence[Any]) -> tuple[Source | None, Mapping[str, Any], list[str]]:
+    """The first concept that is trained on, as it is written, and what of it means something else here."""
+    passed: list[str] = []
+    for number, row in enumerate(filter(lambda one: isinstance(one, dict), rows), 1):
+        found = FolderList("OneTrainer")
+        concept(found, clean(row.get("name"), 40) or f"concept {number}", row)
+        if found.sources and not found.sources[0].regularisation:
+            return found.sources[0], row, found.changed
+        passed += [f"{name} {why}" for name, why in found.left_out] or found.changed
+    return None, {}, passed
+
+
+def balance(reading: Reading) -> tuple[int, float, int]:
+    """(repeats, how many times as many images an epoch has there, images an epoch there where that is a number of its own)."""
+    rows = reading.values.get("concepts")
+    source, row, _ = _first(rows) if isinstance(rows, list) else (None, {}, [])
+    value = finite(row.get("balancing", row.get("repeats", 1.0)))
+    if source is None or value is None or value <= 0:
+        return 1, 1.0, 0
+    if row.get("balancing_strategy", "REPEATS") == "SAMPLES":
+        return source.repeats, 1.0, int(value)
+    return source.repeats, value / source.repeats, 0
 
 
 def saving(reading: Reading) -> None:

@@ -15,7 +15,7 @@ from loratui.engine.importing.optimizers import bare, optimizer, optimizer_args,
 from loratui.engine.importing.prompts import samples
 from loratui.engine.importing.reading import Reading, arguments, as_number
 
-FORMULA = "an epoch has a step for each {window} batches, those of each bucket rounded up (sd-scripts, train_network.py)"
+FORMULA = "an epoch has a step for every {batches}, those of each bucket rounded up (sd-scripts, train_network.py)"
 
 
 def read(reading: Reading, family: str = "", *, has_network: bool = True) -> Amount:

@@ -23,7 +23,7 @@ _RENAMED = {"max_grad_norm": "max_grad_norm", "lora_initialisation_style": "lora
             "validation_steps": "validation_step_interval", "flux_schedule_shift": "flow_schedule_shift", "flux_guidance_value": "flux_guidance_value",
             "flux_use_uniform_schedule": "flow_use_uniform_schedule", "flux_schedule_auto_shift": "flow_schedule_auto_shift",
             "pretrained_vae_name_or_path": "pretrained_vae_model_name_or_path"}  # fmt: skip
-FORMULA = "an epoch has a step for each {window} batches, those of each bucket rounded up (SimpleTuner, trainer.py)"
+FORMULA = "an epoch has a step for every {batches}, those of each bucket rounded up (SimpleTuner, trainer.py)"
 
 
 def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Reading, Amount]:

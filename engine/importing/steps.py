@@ -40,7 +40,8 @@ class StepCounts:
 
 def settle(recipe: Recipe, amount: Amount, scan: DatasetScan | None, images: int = 0) -> tuple[Recipe, StepCounts]:
     """The recipe with the image-steps and the warm-up that make its steps theirs, and both counts. Raises `LoratuiError`."""
-    formula = amount.formula.format(window=amount.window, batch=amount.batch, accumulation=amount.accumulation)
+    batches = "batch" if amount.window == 1 else f"{number(amount.window)} batches"
+    formula = amount.formula.format(batches=batches, window=amount.window, batch=amount.batch, accumulation=amount.accumulation)
     changes: dict[str, Any] = {}
     if amount.steps:
         changes["schedule.epochs"] = 0
