@@ -230,7 +230,8 @@ def _about(report: Report) -> Iterator[str]:
     listed = ", ".join(f"{name} {number}" for name, number in versions.items()) or "versions not recorded"
     commit = source["commit"] or source["digest"] or "not recorded"
     command = "" if report["commands"] else "; command not recorded"
-    yield f"Measured on {report['date']} on one {machine['gpu']} ({'; '.join(parts)}); {listed}; loratui's sources {commit}{command}."
+    gpus = max((found.get("processes", 1) for found in report.get("rungs", {}).values()), default=1)
+    yield f"Measured on {report['date']} on {'one' if gpus == 1 else gpus} {machine['gpu']}{'s' if gpus > 1 else ''} ({'; '.join(parts)}); {listed}; loratui's sources {commit}{command}."
     if ceiling := report.get("ceiling"):
         fp8 = f", in fp8 {ceiling['fp8_tflops']:.0f}" if "fp8_tflops" in ceiling else ""
         copies = f"copies from pinned memory {ceiling['to_gpu_gb_s']:.0f} GB/s, back {ceiling['from_gpu_gb_s']:.0f}"
