@@ -36,7 +36,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     config = table.get("config") if isinstance(table.get("config"), dict) else {}
     processes = config.get("process") if isinstance(config, dict) else None
     process = processes[0] if isinstance(processes, list) and processes and isinstance(processes[0], dict) else {}
-    values = files.flatten(process, whole=("train.optimizer_params", "train.lr_scheduler_params", "sample.prompts", "sample.samples",
+    values = files.flatten(_subject_first(process), whole=("train.optimizer_params", "train.lr_scheduler_params", "sample.prompts", "sample.samples",
                                            "network.network_kwargs", "model.model_kwargs", "network.lorm"))  # fmt: skip
     if isinstance(config, dict):
         values |= {f"config.{name}": value for name, value in config.items() if name != "process"}
@@ -61,6 +61,14 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     ai_toolkit_data.often(reading, amount)
     tables.apply(reading, "ai_toolkit")
     return reading, amount
+
+
+def _subject_first(process: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The process with its first folder of the subject before those of regularisation images."""
+    folders = process.get("datasets")
+    if not isinstance(folders, list) or not all(isinstance(item, dict) for item in folders):
+        return process
+    return {**process, "datasets": sorted(folders, key=lambda item: item.get("is_reg") is True)}
 
 
 def _family(reading: Reading) -> str:

@@ -81,7 +81,7 @@ def script(text: str) -> dict[str, Any]:
     joined = text.replace("\\\n", " ").replace("^\n", " ")
     line = next((line for line in joined.splitlines() if "train" in line and ".py" in line), "")
     if not line:
-        raise ValueError("it has no command that trains")
+        raise ValueError("it has no command that trains; other settings end in .json, .toml, .yaml or .yml")
     words = shlex.split(line)
     at = next((i for i, word in enumerate(words) if word.endswith(".py")), None)
     if at is None:

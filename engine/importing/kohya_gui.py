@@ -65,6 +65,7 @@ def read(table: Mapping[str, Any], folder: Path, family: str = "") -> tuple[Read
                 if reading.values[key] is not True
                 else "loratui has caches and formats of its own.",
             )
+    _kind(reading)
     _noise(reading)
     _rates(reading)
     _network(reading, flows=flows(family))
@@ -106,6 +107,16 @@ def _additional(reading: Reading) -> None:
         reading.from_place(name, f"additional_parameters --{name}")
     if words:
         del reading.values["additional_parameters"]
+
+
+def _kind(reading: Reading) -> None:
+    """Says it where the file is of another of the interface's tabs, which all save the same names."""
+    if reading.given("token_string") or reading.given("init_word"):
+        reading.lost.append("These are settings of an embedding (textual inversion); loratui makes a LoRA with them.")
+    elif not reading.given("LoRA_type") and not reading.given("network_dim"):
+        reading.lost.append(
+            "These are settings for a whole model (DreamBooth or fine-tuning), whose rate is likely too low for a LoRA."
+        )
 
 
 def _noise(reading: Reading) -> None:

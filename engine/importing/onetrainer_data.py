@@ -35,6 +35,9 @@ def dataset(reading: Reading) -> None:
     reading.assumed("captions", "lines", {"dataset.caption_choice": "line"}, lines)
     reading.taken("aspect_ratio_bucketing", {"dataset.buckets": reading.yes("aspect_ratio_bucketing", True)})
     _concepts(reading)
+    if not reading.values.get("concepts") and reading.given("concept_file_name"):
+        reading.changed("concept_file_name", {}, "It lists the folders of images; give it, or a folder, with --dataset.")
+    reading.nothing("concept_file_name", "concepts counts, or it is empty.")
     if isinstance(reading.values.get("samples"), list):
         prompts = [
             s["prompt"]

@@ -76,7 +76,9 @@ def optimizer(reading: Reading, key: str, default: str, args: Mapping[str, str])
             word, ("adamw", f"loratui has no {name[:60]}; the recipe takes AdamW, whose usual rate may differ")
         )
         ours = near
-        reading.changed(key, {"optimizer.name": ours, **decay}, f"{why[0].upper()}{why[1:]}.")
+        reading.changed(
+            key, {"optimizer.name": ours, **decay}, f"{why if why.startswith('loratui') else why[0].upper() + why[1:]}."
+        )
     return ours
 
 

@@ -199,7 +199,11 @@ class Reading:
         self.known.add(key)
         if not self.given(key) and any(KEYS[ours].default != set_ for ours, set_ in sets.items()):
             said = why or f"Not in the file; {self.tool} takes this."
-            self._put(Said(self.name(key), shown(key, value), kind, dict(sets), said, given=False), key)
+            stands = key in self._stands
+            if stands:
+                said = said.replace("Not in the file", "It is empty", 1)
+            value = self.values.get(key) if stands else value
+            self._put(Said(clean(self.name(key), LONGEST_VALUE), shown(key, value), kind, dict(sets), said, given=stands), key)
 
     def also(self, name: str, value: Any, kind: Kind, why: str) -> None:
         """Of a value that stands beside the one that is read, such as of a second folder."""
@@ -235,6 +239,8 @@ class Reading:
     def _say(self, key: str, kind: Kind, sets: Mapping[str, Any], why: str) -> None:
         self.known.add(key)
         if key in self._stands:
+            if kind == "taken" and sets and not why and not self.given(key):
+                why = f"It is empty; {self.tool} then takes this."
             self._put(Said(clean(self.name(key), LONGEST_VALUE), shown(key, self.values.get(key)), kind, dict(sets), why), key)
 
     def _put(self, said: Said, key: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset import folder_lists, gathered
-from loratui.engine.dataset.scan import scan
+from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.engine.errors import LoratuiError
 from loratui.engine.importing import files, tools
 from loratui.engine.importing.amount import Amount
-from loratui.engine.importing.reading import Kind, Said
+from loratui.engine.importing.reading import LONGEST_VALUE, Kind, Reading, Said
 from loratui.engine.importing.steps import StepCounts, settle
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.family_rules import guidance
@@ -77,7 +77,9 @@ def import_settings(path: Path, *, dataset: Path | None = None, images: int = 0,
     with tempfile.TemporaryDirectory(prefix="loratui-import-") as place:
         scanned = None if images else _scanned(folder, Path(place), asked=dataset is not None)
         recipe, steps = settle(recipe, amount, scanned, images)
-    said = tuple(_with_warmup(said, amount, recipe, steps, reading.tool))
+    notes += _without_regularisation(reading, amount, steps, scanned)
+    name = clean(reading.name(amount.warmup_key), LONGEST_VALUE)
+    said = tuple(_with_warmup(said, amount, recipe, steps, reading.tool, name))
     return Imported(found.path, reading.tool, recipe, said, steps, (*reading.lost, *notes))
 
 
@@ -146,6 +148,13 @@ def _of_folders(found: tools.Found) -> Iterator[str]:
             yield f"{path.name} lists {count(len(listed.sources), 'folder')}, of which the recipe names one: --dataset {path} takes all."
 
 
+def _without_regularisation(reading: Reading, amount: Amount, steps: StepCounts, scanned: DatasetScan | None) -> Iterator[str]:
+    """What to say where the file's regularisation images are not in the folder whose steps were counted."""
+    there = scanned is not None and bool(scanned.regularisation)
+    if reading.given("reg_data_dir") and steps.images and not amount.steps and not there:
+        yield "The steps are counted without the images of reg_data_dir; with them there are about twice as many, there and here."
+
+
 def _scanned(folder: Path | None, place: Path, *, asked: bool) -> Any:
     if folder is None:
         return None
@@ -157,8 +166,10 @@ def _scanned(folder: Path | None, place: Path, *, asked: bool) -> Any:
         return None
 
 
-def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: StepCounts, tool: str) -> Iterator[Said]:
-    """Says of the warm-up what it comes to, now that the number of steps is known."""
+def _with_warmup(
+    said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: StepCounts, tool: str, name: str
+) -> Iterator[Said]:
+    """Says of the warm-up, `name` in the file, what it comes to, now that the number of steps is known."""
     share = recipe.settings.optimizer.warmup
     known = amount.warmup < 1 or steps.theirs
     cut = (
@@ -170,13 +181,15 @@ def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: 
     if cut:
         words = f"{words} loratui's warm-up takes 90 % of the steps at most.".strip()
     elif not known:
-        words = "loratui takes a share of all steps, which are unknown without images: give --dataset."
+        words = (
+            f"loratui takes a share of all steps, which are unknown{'' if steps.images else ' without images: give --dataset'}."
+        )
     kind: Kind = "changed" if cut or not known else "taken"
     sets = {"optimizer.warmup": share} if known else {}
     met = False
     for one in said:
-        if one.key != amount.warmup_key or not one.given or one.kind == "not_understood":
-            met |= one.key == amount.warmup_key
+        if one.key != name or not one.given or one.kind == "not_understood":
+            met |= one.key == name
             yield one
             continue
         met = True
@@ -186,4 +199,4 @@ def _with_warmup(said: tuple[Said, ...], amount: Amount, recipe: Recipe, steps: 
             yield dataclasses.replace(one, kind=kind, sets=sets, why=words)
     if amount.warmup and not met:
         why = f"Not in the file; {tool} takes this. {words}".strip()
-        yield Said(amount.warmup_key, amount.warmup, kind, sets, why, given=False)
+        yield Said(name, amount.warmup, kind, sets, why, given=False)

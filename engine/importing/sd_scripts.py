@@ -201,6 +201,9 @@ def steps(reading: Reading) -> Amount:
         reading.nothing("max_train_steps", "max_train_epochs counts.")
         most = 0
     else:
+        if reading.given("max_train_epochs"):
+            reading.changed("max_train_epochs", {}, "This is no number of epochs to train for; max_train_steps counts here.")
+        reading.nothing("max_train_epochs", "max_train_steps counts.")
         reading.taken(
             "max_train_steps", {"schedule.rule": "repeats_epochs"}, "The steps below say in how many image-steps that is."
         )

@@ -122,10 +122,17 @@ def _datasets(table: Mapping[str, Any]) -> list[tuple[str, str, Any, bool]]:
     found: list[tuple[str, str, Any, bool]] = []
     general = table.get("general", {})
     found += _values(general, "general", first=True)
+    sets = [
+        (at, number, subset.get("is_reg", item.get("is_reg")) is True)
+        for at, item in enumerate(_tables(table.get("datasets")))
+        for number, subset in enumerate(_tables(item.get("subsets")))
+    ]
+    # images of the subject before regularisation images, wherever these stand
+    chosen = next(((at, number) for at, number, is_reg in sets if not is_reg), (0, 0))
     for at, item in enumerate(_tables(table.get("datasets"))):
-        found += _values(item, f"datasets[{at}]", first=at == 0)
+        found += _values(item, f"datasets[{at}]", first=at == chosen[0])
         for number, subset in enumerate(_tables(item.get("subsets"))):
-            found += _values(subset, f"datasets[{at}].subsets[{number}]", first=at == number == 0)
+            found += _values(subset, f"datasets[{at}].subsets[{number}]", first=(at, number) == chosen)
     known = {"general", "datasets"}
     found += [(str(name), str(name), value, True) for name, value in table.items() if name not in known]
     # of one name, the last that belongs to the first folder counts; the others are told as what they are

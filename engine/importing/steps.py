@@ -66,7 +66,11 @@ def settle(recipe: Recipe, amount: Amount, scan: DatasetScan | None, images: int
         recipe = recipe.with_changes(_warmup(amount, theirs))
     same = theirs == plan.optimizer_steps
     shown = f"{count(plan.images, 'image')}; {formula}"
-    why = f"{shown}. {'Both make the same.' if same else 'The difference cannot be taken away.'}{more}"
+    if theirs is None:
+        more = "The file's own numbers come to no step; the recipe has loratui's."
+    else:
+        more = f"{'Both make the same.' if same else 'The difference cannot be taken away.'}{more}"
+    why = f"{shown}. {more}"
     return recipe, StepCounts(theirs, plan.optimizer_steps, why, plan.images, plan.image_steps)
 
 
