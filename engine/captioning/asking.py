@@ -258,7 +258,7 @@ def _contents(images: Sequence[ImageEntry], outcome: Outcome, cancelled: Callabl
             outcome.cancelled = True
             break
         try:
-            found.setdefault(sha256_of(image.path), []).append(image.relative)
+            found.setdefault(sha256_of(image.path.resolve()), []).append(image.relative)
         except OSError as error:
             outcome.failed.append(
                 Failed(image.relative, clean(f"{image.relative} cannot be read: {error}"), "Read the folder again.")

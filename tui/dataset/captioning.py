@@ -228,7 +228,7 @@ def by_image(kept: Proposals, images: Iterable[ImageEntry]) -> By:
 @lru_cache(maxsize=20_000)
 def _content(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
     try:
-        return sha256_of(path)
+        return sha256_of(path.resolve())
     except OSError:
         return ""
 

@@ -165,3 +165,16 @@ def test_progress_says_how_it_runs(tmp_path: Path) -> None:
         asking(tmp_path, chat).ask(found.images, progress=told.append)
     assert told[0] == Progress(0, 2)
     assert told[-1] == Progress(2, 2, "m on 127.0.0.1")
+
+
+def test_an_image_that_is_a_link_is_asked_for_and_captioned_beside_the_link(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 0)
+    drawn(0, (64, 64)).save(tmp_path / "elsewhere.png")
+    (folder / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    found = scan(folder)
+    with chat_server(at_place) as chat:
+        outcome = asking(tmp_path, chat).ask(found.images)
+    assert not outcome.failed
+    assert accept(found, outcome.proposals, Proposals(tmp_path / "home", folder)).files == ("link.png",)
+    assert (folder / "link.txt").is_file()
+    assert not (tmp_path / "elsewhere.txt").exists()
