@@ -32,12 +32,12 @@ def is_useful(proposal: Proposal) -> bool:
 
 def accept(scan: DatasetScan, proposals: Mapping[str, Proposal], kept: Proposals, *, replace: bool = False) -> Accepted:
     """Writes the captions of these images (by relative path) beside them; those of no use are left out, and so are images that have
-    a caption, unless `replace`. Several captions of an image are written each into a file of its own.
+    a caption, unless `replace`, and those that the scan lacks. Several captions of an image are written each into a file of its own.
 
     Raises `DatasetError` and `DiskError`; nothing is written then.
     """
     images = {image.relative: image for image in scan.images}
-    useful = {name: one for name, one in proposals.items() if is_useful(one) and one.state != "dismissed"}
+    useful = {name: one for name, one in proposals.items() if name in images and is_useful(one) and one.state != "dismissed"}
     chosen = {
         name: one
         for name, one in useful.items()

@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     shown.end()
     accepted = Accepted()
     if args.accept and not outcome.error:
-        accepted = accept(found, outcome.proposals, asking.kept, replace=args.replace)
+        now = scan_folder(found.root)  # it may have changed while the captioner worked
+        accepted = accept(now, outcome.proposals, asking.kept, replace=args.replace)
     code = _exit_code(outcome)
     if args.json:
         common.print_json({**_as_json(args, asking, outcome, accepted), "exit_code": int(code)})

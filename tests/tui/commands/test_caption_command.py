@@ -174,3 +174,16 @@ def test_a_kill_or_ctrl_c_costs_no_second_request(folder: Path, number: signal.S
     assert before == [1, 1, 1]
     assert told["asked"] == 1  # the image whose answer was on its way
     assert len(told["proposals"]) == 3
+
+
+def test_a_caption_written_while_the_captioner_worked_stays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def meanwhile(number: int) -> Reply:
+        (folder / "00.txt").write_text("mine")
+        (folder / "01.png").unlink(missing_ok=True)
+        return said(f"A woman in street {number}.")
+
+    with chat_server(meanwhile) as chat:
+        _, told_of = told(capsys, str(folder), *WORDS, "--url", chat.url, "--accept")
+    assert told_of["accepted"] == ["02.png"]
+    assert (folder / "00.txt").read_text() == "mine"
+    assert not (folder / "01.txt").exists()
