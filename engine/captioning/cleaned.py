@@ -55,6 +55,7 @@ USELESS = ("empty", "refused", "language", "loop", "unclear")
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """All but the end of a line."""
+_UNPAIRED = re.compile(r"[\ud800-\udfff]")
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?(?:s|pad|unk|bos|eos|loc_\d+)>", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$", re.MULTILINE)
@@ -63,8 +64,8 @@ _BULLET = re.compile(r"^\s*(?:#{1,6}\s+|>\s+|[-*•]\s+|\d{1,2}[.)]\s+)", re.MUL
 _EMPHASIS = re.compile(r"(\*\*|__|`)(?=\S)([^\n]{1,500}?)(?<=\S)\1|(?<![\w*])\*(?=\S)([^*\n]{1,500}?)(?<=\S)\*(?![\w*])")
 _LINK = re.compile(r"!?\[([^\]\n]{0,300})\]\([^)\n]{0,500}\)")
 _LABEL = re.compile(
-    r"^\s*(?:(?:sure|certainly|of course|okay|absolutely)[,.!:]*\s*)?(?:here(?:'s| is| are)[^:.\n]{0,80}:|"
-    r"(?:the |a |training |image |possible |suggested )*(?:caption|description|tags|answer|output|prompt)s?\s*:)\s*",
+    r"^(?:\s*(?:(?:sure|certainly|of course|okay|absolutely)[,.!:]*\s*)?(?:here(?:'s| is| are)[^:.\n]{0,80}:|"
+    r"(?:the |a |training |image |possible |suggested )*(?:caption|description|tags|answer|output|prompt)s?\s*:)\s*)+",
     re.IGNORECASE,
 )
 _PICTURE = r"(?:image|picture|photo|photograph|scene|shot|illustration|drawing|painting|artwork)"
@@ -90,6 +91,8 @@ _ASIDE = re.compile(
 _CHAT = re.compile(
     r"(?i)\b(?:please (?:provide|upload|share)|here are (?:some|a few|several|two|three)|option \d|your request)\b"
 )
+_OBJECT = re.compile(r"\s*[{\[]{1,3}\s*\"[^\"\n]{0,40}\"")
+"""JSON in which no caption was found."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'A-Z0-9])")
 _LOOP = re.compile(r"((?:\S+\s+){0,7}?\S+?)(?:[\s,]+\1){3,}", re.IGNORECASE)
 """The same one to eight words four times in a row, as a model does that does not come to its end."""
@@ -119,7 +122,7 @@ def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
     if looped:
         flags.append(Flag("loop", (looped,)))
     text = " ".join(part for part in _SENTENCE.split(text) if not _ASIDE.search(part))
-    if chat := _CHAT.search(text):
+    if chat := _CHAT.search(text) or _OBJECT.match(text):
         flags.append(Flag("unclear", (chat.group(),)))
     text = _IN_IT.sub("", _ARAFED.sub("", text))
     text = _capital(_PREFACE.sub("", text, count=1), text) if writes == "sentences" else text
@@ -132,11 +135,12 @@ def cleaned(text: str, writes: Writes) -> tuple[str, tuple[Flag, ...]]:
 
 def bare(text: str) -> str:
     """An answer as it is kept: harmless, and without what was thought before it, which may have no mark at its beginning."""
-    return clean_lines(_CONTROL.sub(" ", without_escapes(text.rpartition("</think>")[2])), LONGEST, LONGEST)
+    text = _UNPAIRED.sub(" ", without_escapes(text.rpartition("</think>")[2]))
+    return clean_lines(_CONTROL.sub(" ", text), LONGEST, LONGEST)
 
 
 def _out_of_json(text: str) -> str:
-    """The caption in `{"caption": "A cat."}`, or the tags in a list; any other text as it is."""
+    """The caption in `{"caption": "A cat.", "mood": "calm"}`, or the tags in a list; any other text as it is."""
     bare = _FENCE.sub("", text).strip()
     if bare[:1] not in ("{", "["):
         return text
@@ -144,7 +148,9 @@ def _out_of_json(text: str) -> str:
         value = parse_json(bare)
     except Unreadable:
         return text
-    value = next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else value
+    if isinstance(value, dict):
+        named = next((value[key] for key in ("caption", "description", "text", "tags") if value.get(key)), None)
+        value = next(iter(value.values()), None) if len(value) == 1 else named
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
     return value if isinstance(value, str) else text

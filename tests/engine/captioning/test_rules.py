@@ -59,6 +59,9 @@ def proposed(text: str, wanted: Wish | None = None, **more: object) -> Proposed:
         ('**Caption:** "A woman on a beach."', "anafox woman on a beach"),
         ("Sure! Here's a caption:\n\n> A **woman** on a beach.\n\nLet me know if you need more!", "anafox woman on a beach"),
         ('```json\n{"caption": "A woman on a beach."}\n```', "anafox woman on a beach"),
+        ('{"subject": "x", "caption": "A woman on a beach.", "tags": ["sea"]}', "anafox woman on a beach"),
+        ("**Caption:** Here's a caption:\n\nA woman on a beach.", "anafox woman on a beach"),
+        ("A woman\ud800 on a\x00 beach.", "anafox woman on a beach"),
         ("A \x1b[31mwoman\x1b[0m on\x00a\u202e beach.\r\n", "anafox woman on a beach"),
         ("<think>A person?</think>A woman on a beach.", "anafox woman on a beach"),
         ("A person?</think>\n\nA woman on a beach.", "anafox woman on a beach"),
@@ -286,3 +289,9 @@ def test_whatever_is_answered_the_caption_is_one_line_that_begins_with_the_trigg
 
 def test_each_flag_has_its_words() -> None:
     assert all(text and not text.endswith(".") for text in FLAGS.values())
+
+
+def test_json_without_a_caption_is_not_accepted_with_the_others() -> None:
+    useless = proposed('{"subject": "A woman on a beach", "light": "evening"}').useless
+    assert useless is not None
+    assert useless.id == "unclear"
