@@ -181,6 +181,6 @@ def _text(told: Any) -> str:
 def _remedy(answer: web.Answer) -> str:
     if answer.status in (401, 403):
         return f"Put the server's key into the variable {KEY}."
-    if answer.status == 404:
+    if not answer.passing:
         return "Check --url and --model."
     return "Start the server, or check --url; the same command goes on where it ended."

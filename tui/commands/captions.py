@@ -165,7 +165,7 @@ def _as_json(args: argparse.Namespace, outcome: Outcome) -> dict[str, Any]:
 def _as_text(args: argparse.Namespace, outcome: Outcome) -> Iterator[str]:
     table, chosen = outcome.table, len(outcome.chosen)
     without = len(outcome.scan.training) - len(table.captions)
-    left = f" {text.count(without, 'image')} without a caption are left alone." if without else ""
+    left = f" {text.count(without, 'image')} without a caption {'is' if without == 1 else 'are'} left alone." if without else ""
     if args.edits:
         yield from _changes(args, outcome)
         yield f"{text.count(len(outcome.changed), 'caption')} of {text.number(chosen)} {_what_was_done(args, outcome)}.{left}"

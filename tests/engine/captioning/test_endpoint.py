@@ -189,3 +189,11 @@ def served(answer: Callable[[socket.socket], None]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_redirect_is_not_followed_and_the_address_is_to_be_checked() -> None:
+    with chat_server(lambda _: broken(302, Location="http://127.0.0.1:9/v1")) as chat:
+        with pytest.raises(LoratuiError) as error:
+            asked(chat.url).captions([image()], "")
+        assert len(chat.requests) == 1
+    assert error.value.remedy == "Check --url and --model."

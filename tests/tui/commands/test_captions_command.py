@@ -95,3 +95,9 @@ def test_own_implications_are_used_by_check_too(home: Path, photos: Path, capsys
     (home / FILE).write_text("no table")
     cli.main(["check", str(photos)])
     assert f"{home / FILE} is not used" in capsys.readouterr().err
+
+
+def test_one_image_without_a_caption_is_told_of(home: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "03.txt").unlink()
+    assert cli.main(["captions", str(photos)]) == 0
+    assert "1 image without a caption is left alone." in capsys.readouterr().out
