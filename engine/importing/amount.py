@@ -45,7 +45,7 @@ class Amount:
         if not self.epochs or not buckets:
             return None
         if self.counts == "joined":
-            return math.ceil(sum(buckets) / self.batch / self.window * self.epochs)
+            return math.ceil(sum(buckets) / self.batch / self.accumulation * self.epochs)  # whatever the number of processes
         if self.counts == "dropped":
             return sum(int(n * self.share) // (self.batch * self.processes) for n in buckets) * self.epochs // self.accumulation
         batches = sum(math.ceil(n / self.batch) for n in buckets)

@@ -92,6 +92,9 @@ def _recipe(said: tuple[Said, ...], dataset: Path | None) -> tuple[Recipe, tuple
             sets.setdefault(ours, value)
     if dataset is not None:
         sets["dataset.path"] = str(dataset.expanduser().absolute())
+        if _is_list(dataset):  # each of its folders has its own repeats
+            sets["schedule.folder_repeats"] = True
+            said = tuple(_without(one, "schedule.folder_repeats") for one in said)
     recipe = Recipe(Settings()).with_changes(sets)
     for _ in range(8):
         finding = next((f for f in check_settings(recipe) if f.severity == "error" and f.settings), None)
@@ -105,6 +108,17 @@ def _recipe(said: tuple[Said, ...], dataset: Path | None) -> tuple[Recipe, tuple
         for high in guidance(recipe.settings):
             recipe = recipe.with_changes(high.settings)
     return recipe, said, notes
+
+
+def _is_list(dataset: Path) -> bool:
+    try:
+        return folder_lists.is_list(dataset)
+    except OSError:  # unreadable, which the scan tells
+        return False
+
+
+def _without(one: Said, key: str) -> Said:
+    return dataclasses.replace(one, sets={ours: value for ours, value in one.sets.items() if ours != key})
 
 
 def _unfit(one: Said, gone: list[str], message: str) -> Said:
@@ -124,14 +138,16 @@ def _folder(recipe: Recipe) -> Path | None:
 
 def _not_here(recipe: Recipe) -> Iterator[str]:
     """What the recipe names that is not on this machine."""
-    base, folder = recipe.settings.base.model, recipe.settings.dataset.path
+    base, folder, start = recipe.settings.base.model, recipe.settings.dataset.path, recipe.settings.adapter.start_from
     try:
         if not base or base_path(base) is None:
             yield f"The base {base or 'is not named'}{' is not on this machine' if base else ''}: loratui train takes one with --base."
         if not folder or not Path(folder).exists():
             yield f"The images {f'in {folder} are not on this machine' if folder else 'are not named'}: give their folder with --dataset."
+        if start and not Path(start).exists():
+            yield f"The LoRA to start from, {start}, is not on this machine: set adapter.start_from to where it is, or leave it empty."
     except (OSError, ValueError):  # a name that no file can have
-        yield "The base or the images have a name that no file can have here."
+        yield "The base, the images or the LoRA to start from have a name that no file can have here."
 
 
 def _of_folders(found: tools.Found) -> Iterator[str]:

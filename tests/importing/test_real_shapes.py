@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from loratui.engine.importing.reading import Said
 from loratui.engine.importing.result import Imported, import_settings
@@ -101,3 +102,26 @@ def test_settings_of_another_kind_of_training_are_told(tmp_path: Path) -> None:
 def test_an_unknown_ending_is_told_with_those_that_are_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.json, \.toml"):
         of(tmp_path, "config.env", "export MODEL_FAMILY=flux\n")
+
+
+def test_folders_of_a_list_keep_their_own_repeats(tmp_path: Path) -> None:
+    """sd-scripts: (5 × 10 + 4 × 3) images an epoch, 2 in a batch, 10 epochs."""
+    text = "[[datasets]]\nresolution = 512\nbatch_size = 2\n"
+    for name, images, repeats in (("own", 5, 10), ("more", 4, 3)):
+        (tmp_path / name).mkdir()
+        for number in range(images):
+            Image.new("RGB", (64, 64), (number * 20, images, repeats)).save(tmp_path / name / f"{number}.png")
+        text += f'[[datasets.subsets]]\nimage_dir = "{tmp_path / name}"\nnum_repeats = {repeats}\n'
+    (tmp_path / "dataset.toml").write_text(text)
+    training = tmp_path / "training.toml"
+    training.write_text(f'{SD_SCRIPTS}max_train_epochs = 10\ndataset_config = "dataset.toml"\n')
+    found = import_settings(training, dataset=tmp_path / "dataset.toml")
+    assert (found.steps.theirs, found.steps.ours) == (310, 310)
+    assert found.recipe is not None
+    assert found.recipe.settings.schedule.folder_repeats
+    assert not [said for said in found.said if "schedule.folder_repeats" in said.sets]
+
+
+def test_a_lora_to_start_from_that_is_not_here_is_told(tmp_path: Path) -> None:
+    found = of(tmp_path, "a.toml", f"{SD_SCRIPTS}network_weights = 'D:/loras/first.safetensors'\n")
+    assert any("adapter.start_from" in note for note in found.notes)

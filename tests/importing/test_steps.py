@@ -34,6 +34,7 @@ def test_an_epoch_of_sd_scripts(buckets: tuple[int, ...], batch: int, steps: int
 def test_what_the_others_count_otherwise() -> None:
     buckets = (2, 7, 5, 1, 3)
     assert Amount(batch=4, epochs=10, counts="joined").total(buckets) == 45  # kohya_ss: 18 / 4 × 10
+    assert Amount(batch=4, processes=8, epochs=10, counts="joined").total(buckets) == 45  # its formula has no processes
     assert Amount(batch=4, epochs=10, counts="dropped").total(buckets) == 20  # OneTrainer: 0 + 1 + 1 + 0 + 0 batches an epoch
     assert Amount(batch=4, accumulation=3, epochs=10, counts="dropped").total(buckets) == 6
     assert Amount(batch=2, accumulation=2, epochs=10).total(buckets) == 60  # ⌈11 / 2⌉ × 10
