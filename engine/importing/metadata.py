@@ -22,6 +22,7 @@ _FACTS = (
     "num_batches_per_epoch", "num_epochs", "epoch", "steps", "sd_scripts_commit_hash", "sd_model_name", "sd_model_hash",
     "new_sd_model_hash", "vae_name", "vae_hash", "new_vae_hash", "total_batch_size", "bucket_info", "ss_tag_frequency", "dataset_dirs",
     "reg_dataset_dirs", "datasets", "base_model_version", "cpu_offload_checkpointing",
+    "name", "version", "software", "training_info",
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     _dataset(reading)
     name = reading.text("optimizer_type")
     if "(" in name:
-        words = name.partition("(")[2].rstrip(")")
+        words = name.partition("(")[2].strip().removesuffix(")")
         reading.values["optimizer_args"] = _args(words)
         reading.from_place("optimizer_args", "ss_optimizer, its arguments")
         reading.values["optimizer_type"] = sd_scripts.of_optimizer(name)
@@ -47,7 +48,10 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
         reading.values["optimizer_type"] = sd_scripts.of_optimizer(name) or None
     args = reading.values.get("network_args")
     if isinstance(args, str):
-        reading.values["network_args"] = _json(args)
+        found = _json(args)
+        reading.values["network_args"] = args if found is None else found
+    if isinstance(rates := _json(reading.values.get("text_encoder_lr")), list):  # one for each text encoder
+        reading.values["text_encoder_lr"] = rates
     reading.nothing("max_train_steps", "See the steps below.")
     for key in _FACTS:
         reading.nothing(key, "It tells what was, and sets nothing.")
@@ -66,6 +70,10 @@ def read(table: Mapping[str, Any], family: str = "") -> tuple[Reading, Amount]:
     amount = sd_scripts.read(reading, family)
     if most > 0:
         amount = dataclasses.replace(amount, steps=most, epochs=epochs)
+    elif epochs <= 0:  # sd-scripts' own default says nothing of a file of another trainer
+        reading.said.pop("max_train_steps", None)
+        reading.nothing("max_train_steps", "This is no number of steps.")
+        amount = dataclasses.replace(amount, steps=0)
     return reading, amount
 
 
@@ -88,7 +96,8 @@ def _dataset(reading: Reading) -> None:
             reading.from_place(ours, f"ss_datasets {theirs}")
     subsets = first.get("subsets")
     dirs = _json(reading.values.get("dataset_dirs"))
-    subset = subsets[0] if isinstance(subsets, list) and subsets and isinstance(subsets[0], dict) else {}
+    rows = [one for one in subsets if isinstance(one, dict)] if isinstance(subsets, list) else []
+    subset = next((one for one in rows if one.get("is_reg") is not True), rows[0] if rows else {})
     if not subset and isinstance(dirs, dict) and len(dirs) == 1:
         only = next(iter(dirs.values()))
         subset = {"num_repeats": only.get("n_repeats")} if isinstance(only, dict) else {}

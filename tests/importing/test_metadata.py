@@ -77,3 +77,32 @@ def test_a_file_for_another_kind_of_base_is_told(tmp_path: Path) -> None:
 def test_a_file_without_metadata_says_little(tmp_path: Path) -> None:
     found = of_file(tmp_path, {"format": "pt"})
     assert any("tells little" in note for note in found.notes)
+
+
+def test_rates_of_each_text_encoder_and_pairs_are_read(tmp_path: Path) -> None:
+    optimizer = "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1,betas=(0.9, 0.98))"
+    found = of_file(
+        tmp_path, {"ss_network_dim": "8", "ss_text_encoder_lr": "[5e-05]", "ss_unet_lr": "0.0001", "ss_optimizer": optimizer}
+    )
+    assert found.recipe is not None
+    rates = found.recipe.settings.optimizer
+    assert (rates.text_encoder_learning_rate, rates.weight_decay, rates.beta2) == (5e-05, 0.1, 0.98)
+    assert next(str(one.value) for one in found.said if "its arguments" in one.key).endswith("0.98)']")
+
+
+def test_regularisation_images_that_stand_first_are_not_the_subject(tmp_path: Path) -> None:
+    subsets = [
+        {"is_reg": True, "num_repeats": 1, "class_tokens": "dog"},
+        {"is_reg": False, "num_repeats": 9, "class_tokens": "sks dog"},
+    ]
+    found = of_file(tmp_path, {"ss_network_dim": "8", "ss_num_epochs": "2", "ss_datasets": json.dumps([{"subsets": subsets}])})
+    assert found.recipe is not None
+    assert (found.recipe.settings.dataset.trigger, found.recipe.settings.schedule.repeats) == ("sks", 9)
+
+
+def test_no_steps_are_claimed_of_a_file_that_does_not_tell_them(tmp_path: Path) -> None:
+    told = {"name": "a", "version": "1.0", "software": '{"name": "ai-toolkit"}', "training_info": '{"step": 2000}'}
+    found = of_file(tmp_path, told)
+    assert found.steps.theirs is None
+    assert not found.of("not_understood")
+    assert not [one for one in found.said if one.key == "max_train_steps"]
