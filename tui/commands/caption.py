@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
+from loratui.tui.commands.interrupting import INTERRUPTED, Ended
 from loratui.tui.plain.follow import progress_stream, say
 from loratui.tui.terminal import clean
 
@@ -96,21 +97,21 @@ def run(args: argparse.Namespace) -> int:
         options=options,
     )
     shown = _Lines(out)
-    try:
-        outcome = asking.ask_folder(found, again=args.again, progress=shown.show)
-    except KeyboardInterrupt:
-        shown.end()
-        say(out, "Stopped. What was proposed is kept; the same command continues.")
-        raise
+    with Ended() as ended:
+        outcome = asking.ask_folder(found, again=args.again, progress=shown.show, cancelled=ended)
     shown.end()
     accepted = Accepted()
-    if args.accept and not outcome.error:
-        now = scan_folder(found.root)  # it may have changed while the captioner worked
-        accepted = accept(now, outcome.proposals, asking.kept, replace=args.replace)
+    if outcome.cancelled:
+        say(out, "Stopped. What was proposed is kept; the same command continues.")
+    elif args.accept and not outcome.error:
+        try:  # the folder may have changed while the captioner worked
+            accepted = accept(scan_folder(found.root), outcome.proposals, asking.kept, replace=args.replace)
+        except LoratuiError as error:
+            outcome.error = error
     code = _exit_code(outcome)
     if args.json:
         common.print_json({**_as_json(args, asking, outcome, accepted), "exit_code": int(code)})
-    else:
+    elif not outcome.cancelled:
         for line in _as_text(outcome, accepted, accepting=args.accept):
             say(sys.stdout, clean(line, 4000))
         if outcome.error:
@@ -196,9 +197,11 @@ def _notes(row: Captioner, wish: Wish) -> Iterator[str]:
         yield f"{row.title} writes tags, and this base reads sentences. See loratui caption --list."
 
 
-def _exit_code(outcome: Outcome) -> ExitCode:
+def _exit_code(outcome: Outcome) -> int:
     from loratui.engine.captioning.accepting import is_useful
 
+    if outcome.cancelled:
+        return INTERRUPTED
     if outcome.error:
         return outcome.error.exit_code
     useless = outcome.failed or not all(map(is_useful, outcome.proposals.values()))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.tui import text
 from loratui.tui.commands import common
+from loratui.tui.commands.interrupting import INTERRUPTED, Ended
 from loratui.tui.plain.asking import asker
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
@@ -20,8 +19,6 @@ from loratui.tui.terminal import clean
 if TYPE_CHECKING:
     from loratui.engine.dataset.mask_making import Made
     from loratui.engine.dataset.scan import DatasetScan
-
-INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -50,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     found = scan(path)
     home, out = loratui_home(), sys.stderr if args.json else sys.stdout
     waiting = mask_making.missing(found, args.of)
-    ended = _Ended()
+    ended = Ended()
     made = mask_making.Made((), ())
     if waiting:
         if mask_making.find(args.of, home) is None and not args.yes:
@@ -112,24 +109,3 @@ class _Told:
         if tenths > self._tenths:
             self._tenths = tenths
             say(self._out, f"masks of {text.number(done)} of {text.count(total, 'image')}")
-
-
-class _Ended:
-    """Whether Ctrl-C was pressed: what was made is kept, and the rest is made by the next call."""
-
-    def __init__(self) -> None:
-        self._pressed = False
-        self._before: Any = None
-
-    def __call__(self) -> bool:
-        return self._pressed
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGINT, self._press)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _press(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._pressed = True

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from loratui.engine.errors import DiskError
 from loratui.tui import cli
 from tests.support.chat_server import Reply, broken, chat_server, said
 from tests.support.made_captioners import make, make_tagger
@@ -166,7 +167,9 @@ def test_a_kill_or_ctrl_c_costs_no_second_request(folder: Path, number: signal.S
     with chat_server(answer) as chat:
         running.append(subprocess.Popen([*command, "--url", chat.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         process = running[0]
-        process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=60)
+        assert not out or json.loads(out)["cancelled"] is True
+        assert bool(out) == (number == signal.SIGINT)
         assert process.returncode in (-signal.SIGKILL, 130)
         before = [chat.images().count(image) for image in chat.images()]
         done = subprocess.run([*command, "--url", chat.url], capture_output=True, timeout=60, check=True)
@@ -187,3 +190,16 @@ def test_a_caption_written_while_the_captioner_worked_stays(folder: Path, capsys
     assert told_of["accepted"] == ["02.png"]
     assert (folder / "00.txt").read_text() == "mine"
     assert not (folder / "01.txt").exists()
+
+
+def test_captions_that_cannot_be_written_are_told_in_the_object(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise DiskError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr("loratui.engine.dataset.caption_store.save", full)
+    with chat_server(at_noon) as chat:
+        code, told_of = told(capsys, str(folder), *WORDS, "--url", chat.url, "--accept")
+    assert (code, told_of["exit_code"], told_of["reason"], told_of["accepted"]) == (20, 20, "The disk is full.", [])
+    assert len(told_of["proposals"]) == 3
