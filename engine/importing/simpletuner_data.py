@@ -47,6 +47,11 @@ def dataset(reading: Reading, backend: bool) -> None:
             {},
             "loratui trains on one folder; several subjects are N_name folders in it. The first set is taken.",
         )
+    for name in ("backend.is_regularisation_data", "backend.is_regularization_data"):
+        if reading.yes(name):
+            reading.changed(name, {}, "These are regularisation images; put them into the dataset's folder as reg.")
+        else:
+            reading.nothing(name, "It is off.")
     crop = reading.yes("backend.crop")
     square = reading.text("backend.crop_aspect", "square") == "square"
     reading.taken("backend.crop", {"dataset.buckets": not (crop and square)})

@@ -57,6 +57,15 @@ def test_regularisation_images_do_not_become_the_subject(tmp_path: Path) -> None
         assert found.recipe is not None
         settings = found.recipe.settings
         assert (settings.dataset.path, settings.dataset.trigger, settings.schedule.repeats) == ("/data/own", "sks", 12)
+    sets = [
+        {"is_regularisation_data": True, "instance_data_dir": "/data/reg"},
+        {"instance_data_dir": "/data/own", "repeats": 2},
+    ]
+    (tmp_path / "sets.json").write_text(json.dumps(sets), encoding="utf-8")
+    found = of(tmp_path, "a.json", {"model_family": "sdxl", "data_backend_config": "sets.json"})
+    assert found.recipe is not None
+    assert (found.recipe.settings.dataset.path, found.recipe.settings.schedule.repeats) == ("/data/own", 3)
+    assert not found.of("not_understood")
     folders = "[{folder_path: /data/reg, is_reg: true}, {folder_path: /data/own}]"
     found = of(tmp_path, "a.yaml", f"job: extension\nconfig: {{process: [{{model: {{arch: sdxl}}, datasets: {folders}}}]}}\n")
     assert found.recipe is not None
