@@ -22,7 +22,7 @@ class Accepted:
     captioned: int = 0
     """Images whose own caption was kept instead."""
     kept: Path | None = None
-    """Where the captions from before are; None where nothing was written."""
+    """Where the captions from before are; None where there were none."""
 
 
 def is_useful(proposal: Proposal) -> bool:
@@ -51,4 +51,4 @@ def accept(scan: DatasetScan, proposals: Mapping[str, Proposal], kept: Proposals
     texts = {name: "\n".join((one.text, *one.variants)) for name, one in chosen.items()}
     saved = caption_store.save(dataclasses.replace(scan, images=shown), texts)
     kept.mark(chosen.values(), "accepted")
-    return Accepted(tuple(chosen), captioned, saved.kept)
+    return Accepted(tuple(chosen), captioned, saved.kept if any(saved.kept.iterdir()) else None)

@@ -49,6 +49,7 @@ def test_captions_are_proposed_and_written_once_accepted(folder: Path, capsys: p
         code, second = told(capsys, str(folder), *WORDS, "--url", chat.url, "--accept")
         assert len(chat.requests) == 3
     assert (code, second["asked"], second["accepted"]) == (0, 0, ["00.png", "02.png"])
+    assert second["captions_before"] is None  # no caption was replaced
     assert [path.read_text().strip() for path in sorted(folder.glob("*.txt"))] == [
         "anafox woman in street 0",
         "mine",
