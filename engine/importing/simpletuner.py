@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.dataset.folder_lists.simpletuner import REGULARISATION
 from loratui.engine.errors import LoratuiError
 from loratui.engine.importing import files, simpletuner_data, simpletuner_noise, tables
 from loratui.engine.importing.amount import Amount
@@ -23,7 +24,6 @@ _RENAMED = {"max_grad_norm": "max_grad_norm", "lora_initialisation_style": "lora
             "validation_steps": "validation_step_interval", "flux_schedule_shift": "flow_schedule_shift", "flux_guidance_value": "flux_guidance_value",
             "flux_use_uniform_schedule": "flow_use_uniform_schedule", "flux_schedule_auto_shift": "flow_schedule_auto_shift",
             "pretrained_vae_name_or_path": "pretrained_vae_model_name_or_path"}  # fmt: skip
-_REGULARISATION = ("is_regularisation_data", "is_regularization_data")
 FORMULA = "an epoch has a step for every {batches}, those of each bucket rounded up (SimpleTuner, trainer.py)"
 
 
@@ -84,7 +84,7 @@ def _backend(name: Any, folder: Path) -> dict[str, Any]:
                     if isinstance(found, list)
                     else []
                 )
-                images.sort(key=lambda item: any(item.get(name) is True for name in _REGULARISATION))  # the subject's own first
+                images.sort(key=lambda item: any(item.get(name) is True for name in REGULARISATION))  # the subject's own first
                 more = {"others": len(images) - 1} if len(images) > 1 else {}
                 return {**images[0], **more} if images else {}
         except (LoratuiError, OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loratui.engine.dataset.folder_lists.simpletuner import REGULARISATION
 from loratui.engine.importing import prompts
 from loratui.engine.importing.amount import Amount
 from loratui.engine.importing.reading import Reading
@@ -47,7 +48,7 @@ def dataset(reading: Reading, backend: bool) -> None:
             {},
             "loratui trains on one folder; several subjects are N_name folders in it. The first set is taken.",
         )
-    for name in ("backend.is_regularisation_data", "backend.is_regularization_data"):
+    for name in (f"backend.{key}" for key in REGULARISATION):
         if reading.yes(name):
             reading.changed(name, {}, "These are regularisation images; put them into the dataset's folder as reg.")
         else:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from loratui.engine.dataset import folder_lists
+from loratui.engine.dataset.folder_lists.simpletuner import REGULARISATION
 from loratui.engine.importing.reading import Said
 from loratui.engine.importing.result import Imported, import_settings
 
@@ -134,3 +136,11 @@ def test_folders_of_a_list_keep_their_own_repeats(tmp_path: Path) -> None:
 def test_a_lora_to_start_from_that_is_not_here_is_told(tmp_path: Path) -> None:
     found = of(tmp_path, "a.toml", f"{SD_SCRIPTS}network_weights = 'D:/loras/first.safetensors'\n")
     assert any("adapter.start_from" in note for note in found.notes)
+
+
+def test_both_spellings_mark_regularisation_images_in_a_list(tmp_path: Path) -> None:
+    rows = [{"type": "local", "id": key, "instance_data_dir": "/data/x", key: True} for key in REGULARISATION]
+    (tmp_path / "sets.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = folder_lists.read(tmp_path / "sets.json")
+    assert [source.regularisation for source in found.sources] == [True, True]
+    assert not found.changed

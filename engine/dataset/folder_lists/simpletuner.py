@@ -12,9 +12,10 @@ from loratui.engine.untrusted import finite
 from loratui.engine.words import count
 
 _CACHES = ("text_embeds", "image_embeds", "conditioning_image_embeds", "distillation_cache")
+REGULARISATION = ("is_regularisation_data", "is_regularization_data")
+"""Both spellings of what marks a set of regularisation images."""
 _OF_BACKEND = ("id", "type", "dataset_type", "instance_data_dir", "disabled", "disable", "caption_strategy", "instance_prompt",
-               "prepend_instance_prompt", "only_instance_prompt", "repeats", "is_regularisation_data", "disable_multiline_split",
-               "parquet")  # fmt: skip
+               "prepend_instance_prompt", "only_instance_prompt", "repeats", *REGULARISATION, "disable_multiline_split", "parquet")  # fmt: skip
 _IDLE = ("cache_dir", "text_embeds", "image_embeds", "vae_cache", "text_cache", "write_batch_size", "metadata_backend", "metadata_update",
          "hash_filenames", "skip_file_discovery", "preserve_data_backend_cache", "text_encoder_batch_size", "default")  # fmt: skip
 """Beginnings of keys about caches and files of its own, which mean nothing here."""
@@ -60,7 +61,7 @@ def _local(found: FolderList, name: str, row: Mapping[str, Any]) -> None:
             name,
             text_of(row.get("instance_data_dir")),
             repeats,
-            row.get("is_regularisation_data") is True,
+            any(row.get(key) is True for key in REGULARISATION),
             deep=True,
             captions=captions,
             texts=texts if captions == "fixed" else (),
