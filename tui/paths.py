@@ -67,7 +67,7 @@ def completion(typed: str, endings: tuple[str, ...] = ()) -> str | None:
     folder = path_from_text((head or "/") if slash else ".") or Path()
     try:
         names = sorted(e.name for e in folder.iterdir() if e.name.startswith(start) and _is_meant(e, endings))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null byte
         return None
     hidden = start.startswith(".")
     names = [name for name in names if name == clean(name) and (hidden or not name.startswith("."))]

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loratui.presets.schema import PATHS
@@ -80,6 +80,7 @@ def test_what_a_shell_escapes_is_read_as_it_was(name: str) -> None:
 
 
 @given(st.text(max_size=30))
+@example("\x00/a")
 def test_any_text_is_read_and_completed_or_not(text: str) -> None:
     path_from_text(text)
     offered = completion(text)

@@ -87,7 +87,7 @@ class TagList(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown = TagList._Shown()
+        self._shown = self._Shown()
         self.filter = TagFilter()
         """Which captions are meant."""
 
