@@ -46,12 +46,19 @@ def permitted(path: Path) -> None:
             return
 
 
-def write_file(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
+def write_file(path: Path, data: bytes | memoryview, *, durable: bool = True, mode: int | None = None) -> None:
     """Puts `data` at `path` in one move; readers see the old file or the new one, never a part.
 
-    With `durable` the data and the name are on the disk on return. Raises `DiskError`; nothing is left behind then.
+    With `durable` the data and the name are on the disk on return. `mode`: of the file; by default only its owner may read it.
+    Raises `DiskError`; nothing is left behind then.
     """
-    _put(path, lambda file: file.write(data), os.rename, lasting=durable, needed=len(data))
+
+    def fill(file: BufferedWriter) -> None:
+        file.write(data)
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
+
+    _put(path, fill, os.rename, lasting=durable, needed=len(data))
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, durable: bool = True) -> None:

@@ -53,9 +53,12 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
         raise DatasetError(f"{unknown[0]}: this folder has no such image.", "Read the folder again.")
     taken = taken_by(image.path for image in scan.images)
     texts: dict[Path, str] = {}
+    of_image: dict[Path, Path] = {}
     for name, text in changed.items():
         image = images[name]
-        texts |= spread(caption_path(image), captions.normalised(text), taken, apart=image.apart)
+        files = spread(caption_path(image), captions.normalised(text), taken, apart=image.apart)
+        texts |= files
+        of_image |= dict.fromkeys(files, image.path)
     targets = {path: _bytes(text) for path, text in texts.items()}
     spare = [path for name in changed for path in images[name].further if path not in targets]
     elsewhere = next((path for path in (*targets, *spare) if path.parent.resolve() != path.parent), None)
@@ -65,7 +68,7 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
         kept = _keep(scan.root, [*targets, *spare])
         try:
             for path, data in targets.items():
-                durable.write_file(path, data)
+                durable.write_file(path, data, mode=_mode(path, of_image[path]))
             for path in spare:
                 path.unlink(missing_ok=True)
         except (DiskError, OSError):
@@ -80,6 +83,14 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
 def caption_path(image: ImageEntry) -> Path:
     """The file that holds, or would hold, the caption of an image."""
     return image.caption_path or image.path.with_suffix(".txt")
+
+
+def _mode(path: Path, image: Path) -> int:
+    """Who may read and write a caption: whoever may the one before, or else the image. The folder is the person's own."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        return image.stat().st_mode & 0o666
 
 
 def _bytes(text: str) -> bytes:
