@@ -18,7 +18,7 @@ from loratui.engine.errors import LoratuiError
 from loratui.presets.schema import SchemaError
 from loratui.tui.paths import path_from_text
 from loratui.tui.terminal import clean
-from loratui.tui.text import count
+from loratui.tui.text import count, number
 from loratui.tui.widgets.field import CompletingInput, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 
@@ -95,12 +95,12 @@ def _about(found: Imported) -> Iterator[Content]:
         return
     changed, unknown = found.of("changed"), found.of("not_understood")
     yield plain(
-        f"{found.tool}: {count(len(found.of('taken')), 'value')} taken, {len(changed)} differ here, {len(unknown)} not understood.",
+        f"{found.tool}: {count(len(found.of('taken')), 'value')} taken, {len(changed)} with another meaning, {len(unknown)} not understood.",
         "bold",
     )
     steps = found.steps
     if steps.theirs is not None:
-        yield plain(f"Steps: theirs {steps.theirs}, loratui's {steps.ours}.")
+        yield plain(f"Steps: theirs {number(steps.theirs)}, loratui's {number(steps.ours or 0)}.")
     for one in (*unknown, *changed)[:_MOST_SHOWN]:
         yield Content.assemble(plain(f"! {one.key} ", "$warning"), plain(clean(one.why, _LONGEST)))
     if len(changed) + len(unknown) > _MOST_SHOWN:

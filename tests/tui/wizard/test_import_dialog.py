@@ -21,7 +21,7 @@ async def test_settings_of_another_trainer_become_a_draft(home: Path) -> None:
         await shows(pilot, "Settings of another trainer")
         await paste(pilot, str(FILES / "kohya_ss" / "unet-only-sdxl.json"))
         await pilot.press("enter")
-        await shows(pilot, "kohya_ss:", "scale_weight_norms", "theirs 1200")
+        await shows(pilot, "kohya_ss:", "scale_weight_norms", "theirs 1 200")
         await pilot.press("enter")
         await shows(pilot, "[2 base]")
         draft = pilot.app.draft  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ async def test_what_cannot_be_read_is_said_in_the_dialog(home: Path, tmp_path: P
         await shows(pilot, "Settings of another trainer")
         await paste(pilot, str(tmp_path / "gone.json"))
         await pilot.press("enter")
-        await shows(pilot, "such file. Check the path")
+        await shows(pilot, "✖", "Check")
         await pilot.press("ctrl+u")
         await paste(pilot, str(other))
         await pilot.press("enter")
