@@ -20,7 +20,7 @@ from loratui.engine.proof.verdict.rules import Rules, rules, weigh
 Line = Mapping[str, Any]
 KEPT = Path(__file__).parent / "results" / "verdicts" / "runs.jsonl"
 """The axes of the runs that were measured, for the page and the tests."""
-BOUNDS = (0.0, 0.7, 0.9, 0.97, 1.01)
+BOUNDS = (0.0, 0.7, 0.9, 1.01)
 """Of the confidences that are told together."""
 
 
@@ -81,7 +81,7 @@ def judged(row: Line, by: Rules | None = None) -> dict[str, Any]:
     """A run's verdict."""
     by = by or rules()
     weighed = weigh({name: Reading(*values) for name, values in row["axes"].items()}, by)
-    confidence = weighed.chances[weighed.kind]
+    confidence = weighed.confidence
     kind = weighed.kind if confidence >= by.least else "unclear"
     told = {"name": row["name"], "case": row["kind"], "family": row["family"], "expected": row["expected"]}
     return told | {"kind": kind, "confidence": round(confidence, 3), "right": kind == row["expected"], "kept": row["kept"]}

@@ -99,7 +99,7 @@ def judge(parts: Sequence[Mapping[str, Any]], notes: Notes | None, about: Judged
 
 
 def _verdict(weighed: Weighed, axes: Mapping[str, Reading], by: Rules) -> dict[str, Any]:
-    confidence = round(weighed.chances[weighed.kind], 3)
+    confidence = round(weighed.confidence, 3)
     known = {sign.axis for sign in by.signs} & axes.keys()
     if not known or confidence < by.least or not _seen_of_images(axes):
         why = _why_unclear(weighed, axes)

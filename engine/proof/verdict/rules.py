@@ -12,6 +12,8 @@ from pathlib import Path
 from loratui.engine.proof.verdict.axes import AXES, Reading
 from loratui.presets.toml_text import parse_toml, read_text
 
+MOST_SURE = 0.97
+"""No verdict is surer: of 105 runs that the rules were not fitted to, all were called right, which shows no more than 97 % (3 in n)."""
 TOLD_FROM = 0.25
 """Degree from which a sign is told as a reason."""
 KINDS = ("good", "undertrained", "overtrained", "memorised", "wrong_data")
@@ -58,6 +60,11 @@ class Weighed:
     chances: Mapping[str, float]
     degrees: Mapping[str, float] = field(default_factory=dict)
     """Rule -> how far its sign is there."""
+
+    @property
+    def confidence(self) -> float:
+        """In its kind, 0 to 1."""
+        return min(MOST_SURE, self.chances[self.kind])
 
 
 @functools.cache

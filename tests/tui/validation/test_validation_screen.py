@@ -138,10 +138,14 @@ async def test_models_are_fetched_from_the_page_of_the_measures(
 
     monkeypatch.setattr(models, "fetch", fetch)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
-        await shows(pilot, "1/7 Likeness")
+        await shows(pilot, "1/7 Likeness", "m measures")
         await pilot.press("m")
         assert f"get {what}" not in await shows(pilot, "measures: Likeness")
-        await pilot.press("escape", "n", "n", "n", "m")
+        await pilot.press("escape")
+        await shows(pilot, "1/7 Likeness")
+        await pilot.press("n", "n", "n")
+        await shows(pilot, "4/7 Quality")
+        await pilot.press("m")
         await shows(pilot, lacking.partition(".")[0], f"{key} get {what}")
         assert not fetched, "nothing is downloaded before a yes"
         await pilot.press(key)
