@@ -7,6 +7,7 @@ import json
 import stat
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -260,11 +261,11 @@ def test_a_save_that_fails_half_way_brings_everything_back(tmp_path: Path, monke
     before = texts(folder)
     write, calls = durable.write_file, []
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **how: Any) -> None:
         calls.append(path)
         if len(calls) == 3:
             raise disk_error(OSError(28, "No space left on device"), path)
-        write(path, data)
+        write(path, data, **how)
 
     monkeypatch.setattr(durable, "write_file", full)
     with pytest.raises(DiskError, match="disk is full"):
