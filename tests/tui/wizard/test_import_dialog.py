@@ -24,18 +24,18 @@ async def test_settings_of_another_trainer_become_a_draft(home: Path) -> None:
         await shows(pilot, "kohya_ss:", "scale_weight_norms", "theirs 1 200")
         await pilot.press("enter")
         await shows(pilot, "[2 base]")
-        draft = pilot.app.draft  # type: ignore[attr-defined]
+        draft = pilot.app.draft  # type: ignore[attr-defined]  # the app of this test
         assert (draft.value("base.family"), draft.value("optimizer.name")) == ("sdxl", "adafactor")
         await pilot.press("escape")
         await shows(pilot, "[1 preset]", "Your own settings", "Settings without a preset")
         await pilot.press("down", "enter")
         await shows(pilot, "[2 base]")
-        assert pilot.app.draft.recipe.preset  # type: ignore[attr-defined]
+        assert pilot.app.draft.recipe.preset  # type: ignore[attr-defined]  # the app of this test
         await pilot.press("escape")
         await shows(pilot, "[1 preset]", "Your own settings")
         await pilot.press("home", "enter")
         await shows(pilot, "[2 base]")
-        assert pilot.app.draft.value("optimizer.name") == "adafactor"  # type: ignore[attr-defined]
+        assert pilot.app.draft.value("optimizer.name") == "adafactor"  # type: ignore[attr-defined]  # the app of this test
 
 
 async def test_what_cannot_be_read_is_said_in_the_dialog(home: Path, tmp_path: Path) -> None:
